@@ -1,0 +1,234 @@
+"""All settings, as frozen dataclasses: type, unit, default and one line of reason each.
+
+The same fields are the options of the command line (``--images.path DIR``), the keys of a YAML file
+(``images: {path: DIR}``) and the reference in ``docs/reference.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lichen.errors import ConfigError
+
+Objective = Literal["v", "epsilon"]
+Precision = Literal["fp32", "bf16"]
+SamplerName = Literal["ddpm", "ddim", "heun", "dpmpp-2m", "unipc"]
+ScheduleName = Literal["karras", "lu", "time"]
+PhantomKind = Literal["2d", "3d"]
+
+
+@dataclass(frozen=True)
+class ImagesConfig:
+    """What the model learns from."""
+
+    path: Path | None = None
+    """Folder of NIfTI, PNG, JPEG or TIFF images, or an .npz file; nothing given: built-in phantoms."""
+    phantoms: PhantomKind = "2d"
+    """Which built-in phantoms to use when no path is given."""
+    phantom_patients: int = 280
+    """How many phantom patients to make; four images each."""
+    patient_column: str | None = None
+    """Column of metadata.csv or participants.tsv that names the patient; default: patient, subject or group."""
+    npz_split: str = "train"
+    """Which arrays of a MedMNIST .npz file to use: 'train' reads train_images."""
+    size: tuple[int, ...] | None = None
+    """The model's grid in voxels, e.g. 64 64; default: chosen from the images."""
+    fit: Literal["resize", "crop-pad"] = "resize"
+    """How an image comes to the grid: 'resize' scales it to fit and pads the rest; 'crop-pad' keeps its spacing."""
+    held_out_fraction: float = 0.4
+    """Share of patients never trained on; the audit and the quality figures compare with them."""
+    split_seed: int = 0
+    """Which patients are held out; the same seed and patients give the same split."""
+    cache_dir: Path | None = None
+    """Folder that keeps decoded images and latents between runs (it then holds patient images); default: memory."""
+
+    def __post_init__(self) -> None:
+        _at_least("images.phantom_patients", self.phantom_patients, 4)
+        _between("images.held_out_fraction", self.held_out_fraction, 0.0, 0.95)
+        if self.size is not None and (len(self.size) not in {2, 3} or min(self.size) < 8):
+            raise ConfigError(
+                f"images.size is {' '.join(map(str, self.size))}; the grid needs 2 or 3 axes of at least 8 voxels",
+                fix="give one number per axis, e.g. --images.size 64 64",
+            )
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """The autoencoder that compresses images to latents (MONAI's AutoencoderKL)."""
+
+    channels: tuple[int, ...] = (32, 64, 64)
+    """Feature channels per level; each level after the first halves every axis."""
+    blocks: int = 1
+    """Residual blocks per level."""
+    latent_channels: int = 4
+    """Channels of the latent."""
+    images_seen: int = 200_000
+    """How many training images the autoencoder sees, repeats included."""
+    batch_size: int = 16
+    """Images per optimiser step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of Adam; decays to zero by a cosine."""
+    kl_weight: float = 1e-6
+    """Weight of the pull of latents towards a standard normal; small, so that images stay sharp."""
+
+    def __post_init__(self) -> None:
+        _channels("autoencoder.channels", self.channels)
+        for name in ("blocks", "latent_channels", "images_seen", "batch_size"):
+            _at_least(f"autoencoder.{name}", getattr(self, name), 1)
+        _positive("autoencoder.learning_rate", self.learning_rate)
+        _between("autoencoder.kl_weight", self.kl_weight, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """The network that removes noise from latents (MONAI's DiffusionModelUNet)."""
+
+    channels: tuple[int, ...] = (64, 128, 128)
+    """Feature channels per level; each level after the first halves every axis of the latent."""
+    blocks: int = 2
+    """Residual blocks per level."""
+    attention_levels: int = 1
+    """How many of the deepest levels have self-attention."""
+    head_channels: int = 32
+    """Channels per attention head."""
+
+    def __post_init__(self) -> None:
+        _channels("denoiser.channels", self.channels)
+        _at_least("denoiser.blocks", self.blocks, 1)
+        _between("denoiser.attention_levels", self.attention_levels, 0, len(self.channels))
+        _at_least("denoiser.head_channels", self.head_channels, 1)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the denoiser is trained."""
+
+    images_seen: int = 1_000_000
+    """How many training latents the denoiser sees, repeats included."""
+    batch_size: int = 32
+    """Latents per optimiser step."""
+    learning_rate: float = 5e-4
+    """Peak learning rate of AdamW, after a warm-up over the first 2 % of the images; decays by a cosine."""
+    objective: Objective = "v"
+    """What the network predicts: 'v' (stable at all noise levels) or 'epsilon' (the noise)."""
+    ema_images: int = 20_000
+    """Half-life of the moving average of the weights, in images seen; at most a tenth of the run."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    precision: Precision = "fp32"
+    """Precision of the networks' arithmetic; bf16 halves memory and is fast only on hardware that has it."""
+    checkpoint_every_s: float = 300.0
+    """Seconds between checkpoints; a crash loses at most that much work."""
+    seed: int = 0
+    """Seed of weights, batches and noise."""
+    device: str = "auto"
+    """'cpu', 'cuda', 'cuda:1', or 'auto' for a GPU if there is one."""
+    threads: int | None = None
+    """CPU threads; default: PyTorch's own choice. Results are bit-identical only at a fixed number."""
+
+    def __post_init__(self) -> None:
+        for name in ("images_seen", "batch_size", "ema_images"):
+            _at_least(f"training.{name}", getattr(self, name), 1)
+        for name in ("learning_rate", "gradient_clip", "checkpoint_every_s"):
+            _positive(f"training.{name}", getattr(self, name))
+        if self.threads is not None:
+            _at_least("training.threads", self.threads, 1)
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How synthetic images are drawn."""
+
+    count: int = 100
+    """How many synthetic images; a larger number later adds to those already there."""
+    sampler: SamplerName = "unipc"
+    """Which published sampler."""
+    schedule: ScheduleName = "karras"
+    """Where on the noise axis the sampler stops: Karras et al., Lu et al. (uniform log-SNR), or uniform time."""
+    steps: int = 20
+    """Noise levels visited; network calls per image are one per step, except heun: two per step less one."""
+    batch_size: int = 8
+    """Images drawn together; samples are byte-identical at the same batch size, within 1e-4 at another."""
+    seed: int = 0
+    """Image i depends on the checkpoint, the sampler, this seed and i, and on nothing else."""
+
+    def __post_init__(self) -> None:
+        _at_least("sampling.count", self.count, 1)
+        _at_least("sampling.steps", self.steps, 2)
+        _at_least("sampling.batch_size", self.batch_size, 1)
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """How synthetic images are compared with training patients."""
+
+    false_discovery_rate: float = 0.10
+    """Largest expected share of innocent images among those called copies (Benjamini-Hochberg)."""
+    detectable_share: float = 0.10
+    """'clean' is said only if this share of copies would have been found; otherwise 'inconclusive'."""
+    scores: tuple[str, ...] = ("pearson",)
+    """Which similarity scores vote; each is tested, and the p-values are corrected for their number."""
+
+    def __post_init__(self) -> None:
+        _between("audit.false_discovery_rate", self.false_discovery_rate, 1e-6, 0.5)
+        _between("audit.detectable_share", self.detectable_share, 1e-6, 1.0)
+        if not self.scores:
+            raise ConfigError("audit.scores names no score", fix="give at least one, e.g. --audit.scores pearson")
+
+
+@dataclass(frozen=True)
+class CarbonConfig:
+    """Where and when the energy is used; a view, applied after measuring."""
+
+    grid: str | None = None
+    """Country (ISO 3166: FR or FRA) or US state (US-CA) whose electricity is used; unknown: a range, never a guess."""
+    month: int | None = None
+    """Month 1 to 12 whose intensity applies; default: the yearly mean."""
+    pue: float | None = None
+    """Power usage effectiveness of the building; default: a range from 1.0 to 1.58 (world average)."""
+
+    def __post_init__(self) -> None:
+        if self.month is not None:
+            _between("carbon.month", self.month, 1, 12)
+        if self.pue is not None:
+            _between("carbon.pue", self.pue, 1.0, 10.0)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of a run."""
+
+    images: ImagesConfig = field(default_factory=ImagesConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise ConfigError(f"{name} is {value}; it must be at least {least}", fix=f"set --{name} to {least} or more")
+
+
+def _between(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(
+            f"{name} is {value}; it must lie between {low} and {high}", fix=f"set --{name} to a value in that range"
+        )
+
+
+def _positive(name: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{name} is {value}; it must be positive and finite", fix=f"set --{name} above 0")
+
+
+def _channels(name: str, channels: tuple[int, ...]) -> None:
+    if not channels or any(c < 8 or c % 8 for c in channels):
+        raise ConfigError(
+            f"{name} is {' '.join(map(str, channels)) or 'empty'}; every level needs a positive multiple of 8",
+            fix=f"e.g. --{name} 32 64 64",
+        )
