@@ -217,7 +217,8 @@ def _at_least(name: str, value: float, least: float) -> None:
 def _between(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ConfigError(
-            f"{name} is {value}; it must lie between {low} and {high}", fix=f"set --{name} to a value in that range"
+            f"{name} is {value}; it must lie between {low} and {high}",
+            fix=f"set --{name} to a value in that range",
         )
 
 

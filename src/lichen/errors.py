@@ -3,6 +3,7 @@
     LichenError                 base: a sentence about the value given, and one concrete fix
     ├── ConfigError             a setting is unknown, has the wrong type or an impossible value
     ├── ImageError              an image, an image folder or its patient table cannot be used
+    ├── TrainingError           training cannot go on, e.g. the loss is no longer a number
     ├── CheckpointError         a checkpoint is missing, cut short, or of another architecture
     ├── RunError                a run folder is in use, is not one, or belongs to other settings
     ├── EnergyError             a trace of energy readings cannot be read
@@ -35,6 +36,10 @@ class ConfigError(LichenError):
 
 class ImageError(LichenError):
     """An image, an image folder or its patient table cannot be used."""
+
+
+class TrainingError(LichenError):
+    """Training cannot go on, e.g. the loss is no longer a number."""
 
 
 class CheckpointError(LichenError):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Never
 
 from tqdm import tqdm
 
@@ -40,19 +41,19 @@ class Progress:
         self.line_every_s, self.quiet = line_every_s, quiet
         self._first, self._start = done, time.monotonic()
         self._shown = self._start
-        self._bar: tqdm[int] | None = None
+        self._bar: tqdm[Never] | None = None
 
     def __enter__(self) -> Progress:
         self._start = self._shown = time.monotonic()
         if not self.quiet and sys.stderr.isatty():
-            self._bar = tqdm(
+            self._bar = bar = tqdm(
                 total=self.total,
                 initial=self.done,
                 desc=f"{self.title:<11}",
                 bar_format="{desc} {percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt} images, {remaining} left{postfix}",
                 leave=True,
             )
-            self._bar.set_postfix_str(self.note(), refresh=True)
+            bar.set_postfix_str(self.note(), refresh=True)
         return self
 
     def __call__(self, images: int) -> None:

@@ -1,1 +1,47 @@
-"""carbon."""
+"""From joules to grams of CO2e: intensity by place and month, PUE, everyday equivalents.
+
+Pure functions on plain numbers; nothing is measured here and nothing is fetched. Three steps:
+
+    place = intensity("FR", month=7)
+    cost = grams((low_j, estimate_j, high_j), place, pue=1.2)
+    for equivalent in equivalents(cost): ...
+
+Figures must be shown with ``place.attribution``.
+"""
+
+from lichen.carbon.emissions import J_PER_KWH, PUE_RANGE, grams
+from lichen.carbon.equivalents import Equivalent, equivalents
+from lichen.carbon.intensity import Intensity, find_zone, intensity
+from lichen.carbon.ranges import Range
+from lichen.carbon.table import Table, Zone, load_table
+from lichen.carbon.words import (
+    energy_range_text,
+    energy_text,
+    figures,
+    grams_range_text,
+    grams_text,
+    mass,
+    number,
+)
+
+__all__ = [
+    "J_PER_KWH",
+    "PUE_RANGE",
+    "Equivalent",
+    "Intensity",
+    "Range",
+    "Table",
+    "Zone",
+    "energy_range_text",
+    "energy_text",
+    "equivalents",
+    "figures",
+    "find_zone",
+    "grams",
+    "grams_range_text",
+    "grams_text",
+    "intensity",
+    "load_table",
+    "mass",
+    "number",
+]

@@ -1,1 +1,33 @@
-"""images."""
+"""Images in and out: files, phantoms and npz become tensors on one grid; samples become files.
+
+torch is loaded by ``load_set`` alone.
+"""
+
+from lichen.images.folder import open_folder, open_source
+from lichen.images.grid import Fit, to_grid
+from lichen.images.loader import load_set
+from lichen.images.normalise import normalise
+from lichen.images.read import read_image
+from lichen.images.size import choose_size
+from lichen.images.split import split_by_patient
+from lichen.images.types import Geometry, Image, ImageSet, Item, Source
+from lichen.images.write import sample_suffix, write_sample
+
+__all__ = [
+    "Fit",
+    "Geometry",
+    "Image",
+    "ImageSet",
+    "Item",
+    "Source",
+    "choose_size",
+    "load_set",
+    "normalise",
+    "open_folder",
+    "open_source",
+    "read_image",
+    "sample_suffix",
+    "split_by_patient",
+    "to_grid",
+    "write_sample",
+]

@@ -1,1 +1,6 @@
-"""quality."""
+"""How good a synthetic set is: distances to real images. Torch is loaded only where features are computed."""
+
+from lichen.quality.distance import KernelDistance, kernel_distance
+from lichen.quality.kernel import Estimate, polynomial_kernel, squared_mmd
+
+__all__ = ["Estimate", "KernelDistance", "kernel_distance", "polynomial_kernel", "squared_mmd"]

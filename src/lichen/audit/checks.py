@@ -1,0 +1,124 @@
+"""Checks before any score: can these sets be compared, and are training and held-out images really apart?"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import torch
+
+from lichen.errors import AuditError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lichen.images.types import ImageSet
+
+
+def check_sets(synthetic: ImageSet, train: ImageSet, reference: ImageSet) -> None:
+    """Raise ``AuditError`` if a set is empty, has NaN or infinite voxels, or is not on the training images' grid."""
+    _check_not_empty(synthetic, "no synthetic images were given", "point --synthetic at a folder that holds them")
+    _check_not_empty(train, "no training images were given", "point --train at the images the generator learned from")
+    _check_not_empty(
+        reference,
+        "no held-out images were given; without them no similarity can be called unusual",
+        "point --reference at real images of the same source, of patients the generator never saw",
+    )
+    for images, what in ((synthetic, "synthetic"), (reference, "held-out")):
+        _check_grid(images, train, what)
+    for images, what in ((synthetic, "synthetic"), (train, "training"), (reference, "held-out")):
+        _check_finite(images, what)
+
+
+def check_apart(
+    train: ImageSet, reference: ImageSet, train_prints: list[str | None], reference_prints: list[str | None]
+) -> None:
+    """Raise ``AuditError`` if a patient or an image (by ``fingerprints``) is in both training and held-out images.
+
+    Such a held-out patient resembles the training set as a copy does, and would make copies look usual.
+    """
+    if shared := sorted(_known_patients(train) & _known_patients(reference)):
+        patient = shared[0]
+        in_train = train.names[train.patients.index(patient)]
+        in_reference = reference.names[reference.patients.index(patient)]
+        raise AuditError(
+            f"patient {patient} is in both training ({in_train}) and held-out images ({in_reference})"
+            f"{_and_more(shared)}",
+            fix="move each patient's images to one side; if equal names mean different patients, rename one side",
+        )
+    held_out = dict(zip(reference_prints, reference.names, strict=True))
+    same = [
+        (name, held_out[print_])
+        for print_, name in zip(train_prints, train.names, strict=True)
+        if print_ is not None and print_ in held_out
+    ]
+    if same:
+        raise AuditError(
+            f"training image {same[0][0]} and held-out image {same[0][1]} are identical in every voxel"
+            f"{_and_more(same)}",
+            fix="remove it from the held-out images; the two are the same patient under two names",
+        )
+
+
+def fingerprints(images: Tensor) -> list[str | None]:
+    """A digest of each image's voxels, equal only for identical images; ``images`` (N, C, *S).
+
+    None for an image whose voxels are all equal: two blank images have no patient in common.
+    """
+    flat = images.flatten(1).cpu()
+    blank = (flat == flat[:, :1]).all(1).tolist()
+    return [
+        None if is_blank else hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+        for row, is_blank in zip(flat, blank, strict=True)
+    ]
+
+
+def count_duplicates(prints: list[str | None]) -> int:
+    """How many images are identical to an earlier one."""
+    known = [print_ for print_ in prints if print_ is not None]
+    return len(known) - len(set(known))
+
+
+def _known_patients(images: ImageSet) -> set[str]:
+    """Patients of whom more is known than a file's name: 0001.png in two folders need not be one patient."""
+    return {patient for patient, name in zip(images.patients, images.names, strict=True) if patient != name}
+
+
+def _and_more(found: list[str] | list[tuple[str, str]]) -> str:
+    return f", and {len(found) - 1} more" if len(found) > 1 else ""
+
+
+def _check_not_empty(images: ImageSet, problem: str, fix: str) -> None:
+    if not len(images.voxels):
+        raise AuditError(problem, fix=fix)
+
+
+def _check_grid(images: ImageSet, train: ImageSet, what: str) -> None:
+    ours, theirs = tuple(images.voxels.shape[1:]), tuple(train.voxels.shape[1:])
+    if ours[0] != theirs[0]:
+        raise AuditError(
+            f"the {what} images have {ours[0]} channels, the training images {theirs[0]} (first: {images.names[0]})",
+            fix="give images with the same channels in the same order",
+        )
+    if ours != theirs:
+        raise AuditError(
+            f"the {what} images are {_grid(ours)} voxels, the training images {_grid(theirs)} "
+            f"(first: {images.names[0]})",
+            fix=f"bring all sets to one grid, e.g. --images.size {' '.join(map(str, theirs[1:]))}",
+        )
+
+
+def _grid(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape[1:]))
+
+
+def _check_finite(images: ImageSet, what: str) -> None:
+    # A sum is NaN or infinite if any voxel is, and needs no mask as large as the images; in float64 it cannot overflow.
+    sums = images.voxels.flatten(1).sum(1, dtype=torch.float64)
+    bad = (~torch.isfinite(sums)).nonzero().squeeze(1).tolist()
+    if bad:
+        raise AuditError(
+            f"{what} image {images.names[bad[0]]} has voxels that are NaN or infinite"
+            f"{_and_more([images.names[i] for i in bad])}",
+            fix="write it again without them, or leave it out",
+        )

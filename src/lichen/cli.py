@@ -1,0 +1,269 @@
+"""The ``lichen`` command: one short function per command, and one place where errors become two lines and a code.
+
+Exit codes: 0 ok, 1 verdict failed, 2 something given cannot be used, 3 inconclusive, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lichen import __version__
+from lichen.errors import LichenError
+
+if TYPE_CHECKING:
+    from lichen.config import ImagesConfig, RunConfig
+    from lichen.options import RunOptions
+    from lichen.presets import PresetName
+
+T = TypeVar("T")
+
+VERDICT_CODES = {"clean": 0, "copies": 1, "inconclusive": 3}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(_overview())
+        sys.exit(0)
+    if arguments[0] in {"-V", "--version"}:
+        print(f"lichen {__version__}")
+        sys.exit(0)
+    name, *rest = arguments
+    command = COMMANDS.get(name)
+    try:
+        if command is None:
+            raise _unknown(name)
+        code = command(rest)
+    except LichenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on from the last checkpoint", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        sys.stderr.close()
+        code = 0
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Train, sample, measure, audit and report in one run folder."""
+    options, config = _run_options(arguments, "run")
+    from lichen.chain import run as run_chain
+    from lichen.runs import RunFolder
+    from lichen.words import in_ten_lines
+
+    folder = RunFolder(options.out)
+    summary = run_chain(config, folder, command=_command("run", arguments), quiet=options.quiet)
+    _show(options.json, summary, in_ten_lines(summary, folder.path))
+    return VERDICT_CODES[summary["audit"]["verdict"]]
+
+
+def train(arguments: list[str]) -> int:
+    """Train a generator and stop there."""
+    options, config = _run_options(arguments, "train")
+    from lichen.chain import train_only
+    from lichen.runs import RunFolder
+
+    path = train_only(config, RunFolder(options.out), quiet=options.quiet)
+    next_command = shlex.join(["lichen", "sample", str(options.out)])
+    _show(options.json, {"generator": str(path)}, f"trained  {path}\nnext     {next_command}")
+    return 0
+
+
+def sample(arguments: list[str]) -> int:
+    """Draw synthetic images from a trained generator."""
+    from lichen.options import SampleOptions
+
+    options = _parse(SampleOptions, "sample", arguments)
+    from lichen.chain import sample_only, set_up
+    from lichen.config import TrainingConfig
+    from lichen.runs import RunFolder
+    from lichen.watch import watching
+
+    is_run = options.model.is_dir()
+    checkpoint = RunFolder(options.model).generator if is_run else options.model
+    folder = options.out or (RunFolder(options.model).samples if is_run else options.model.with_name("samples"))
+    # the trace of a run's samples belongs to the run; that of a folder of its own, beside the images
+    home = RunFolder(options.model if is_run and options.out is None else folder)
+    device = set_up(TrainingConfig(device=options.device))
+    with home.lock(), watching(home.path, options.carbon, quiet=options.quiet) as watch:
+        sample_only(checkpoint, options.sampling, folder, device, watch)
+        cost = watch.grams_so_far()
+    result = {"folder": str(folder), "count": options.sampling.count, "energy": watch.energy_so_far()}
+    words = f"samples  {options.sampling.count} synthetic images in {folder}\ncost     {cost or 'not measured'}"
+    _show(options.json, result, f"{words}\nnext     lichen audit, before anybody sees them: a copy is a patient")
+    return 0
+
+
+def audit(arguments: list[str]) -> int:
+    """Say whether synthetic images are copies of training patients."""
+    from lichen.options import AuditOptions
+
+    options = _parse(AuditOptions, "audit", arguments)
+    from lichen.audit import summary, write_audit
+    from lichen.chain import audit_folders
+    from lichen.runs import RunFolder
+    from lichen.watch import watching
+
+    home = RunFolder(options.out)
+    with home.lock(), watching(home.path, options.carbon, quiet=options.quiet) as watch:
+        result, inputs = audit_folders(options, watch)
+        write_audit(result, options.out / "audit.json", inputs_sha256=inputs)
+    _show(options.json, result.as_json(), f"{summary(result)}\nfile        {options.out / 'audit.json'}")
+    return result.exit_code
+
+
+def report(arguments: list[str]) -> int:
+    """Write report.html of a run folder anew."""
+    from lichen.options import ReportOptions
+
+    options = _parse(ReportOptions, "report", arguments)
+    from lichen.report import write_report
+    from lichen.runs import RunFolder
+    from lichen.summary import with_carbon
+    from lichen.words import in_ten_lines
+
+    folder = RunFolder(options.run)
+    summary = folder.require_summary()
+    if options.carbon != type(options.carbon)():
+        summary = with_carbon(summary, options.carbon)
+        folder.write_summary(summary)
+    path = write_report(folder.path)
+    _show(options.json, {"report": str(path), "summary": summary}, in_ten_lines(summary, folder.path))
+    return 0
+
+
+def runs(arguments: list[str]) -> int:
+    """List run folders with state, energy, grams and verdict."""
+    from lichen.options import RunsOptions
+
+    options = _parse(RunsOptions, "runs", arguments)
+    from lichen.runs import list_runs
+    from lichen.words import runs_table
+
+    rows = list_runs(options.root)
+    _show(options.json, [dataclasses.asdict(row) for row in rows], runs_table(rows, options.root))
+    return 0
+
+
+def init(arguments: list[str]) -> int:
+    """Write a file with every setting, its default and its reason."""
+    from lichen.options import InitOptions
+
+    options = _parse(InitOptions, "init", arguments)
+    from lichen.config import ImagesConfig
+    from lichen.errors import ConfigError
+    from lichen.files import write_text
+    from lichen.settings import dump_settings
+
+    if options.path.exists():
+        raise ConfigError(f"{options.path} exists already", fix="give another name, e.g. lichen init mine.yaml")
+    images = ImagesConfig(path=options.images, phantoms=options.phantoms)
+    preset = _preset(options.preset, images)
+    images = dataclasses.replace(preset.images, path=options.images, phantoms=options.phantoms)
+    write_text(options.path, dump_settings(dataclasses.replace(preset, images=images), comments=True))
+    print(f"wrote {options.path}\nnext:  lichen run --config {shlex.quote(str(options.path))}")
+    return 0
+
+
+def doctor(arguments: list[str]) -> int:
+    """Say what each meter, device and optional package can do here, and why not."""
+    from lichen.options import DoctorOptions
+
+    options = _parse(DoctorOptions, "doctor", arguments)
+    from lichen.doctor import examine, in_lines
+
+    findings = examine()
+    _show(options.json, [dataclasses.asdict(finding) for finding in findings], in_lines(findings))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "init": init,
+    "run": run,
+    "train": train,
+    "sample": sample,
+    "audit": audit,
+    "report": report,
+    "runs": runs,
+    "doctor": doctor,
+}
+
+
+def _overview() -> str:
+    commands = "\n".join(f"  {name:<8} {(command.__doc__ or '').strip()}" for name, command in COMMANDS.items())
+    return (
+        f"lichen {__version__}: train generative models of medical images, know what they cost,\n"
+        "and whose images are in the output.\n\n"
+        f"usage: lichen COMMAND [options]\n\n{commands}\n\n"
+        "lichen COMMAND --help lists the options. Exit codes: 0 ok, 1 verdict failed, 2 error, 3 inconclusive.\n"
+        "First steps: lichen run --preset demo, or the same with --images.path DIR for your own images."
+    )
+
+
+def _unknown(name: str) -> LichenError:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return LichenError(
+        f"there is no command {name!r}", fix=f"did you mean lichen {near[0]}?" if near else "see lichen --help"
+    )
+
+
+def _parse(options: type[T], name: str, arguments: list[str], default: T | None = None) -> T:
+    import tyro
+
+    settings = (tyro.conf.FlagCreatePairsOff,)
+    if default is None:
+        return tyro.cli(options, prog=f"lichen {name}", args=arguments, config=settings)
+    return tyro.cli(options, prog=f"lichen {name}", args=arguments, config=settings, default=default)
+
+
+def _run_options(arguments: list[str], name: str) -> tuple[RunOptions, RunConfig]:
+    """The options of ``run`` and ``train``: preset, then YAML file, then command line.
+
+    Which preset applies depends on the images, and which images on file and command line: so the command line is read
+    once for the file, once for the images, and once for all.
+    """
+    from lichen.config import RunConfig
+    from lichen.options import RunOptions
+    from lichen.settings import load_settings
+
+    def parsed(config: RunConfig) -> RunOptions:
+        sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)}
+        return _parse(RunOptions, name, arguments, default=RunOptions(**sections))
+
+    def in_file(base: RunConfig) -> RunConfig:
+        return base if file is None else load_settings(file, base)
+
+    first = parsed(RunConfig())
+    file = first.config
+    images = parsed(in_file(RunConfig())).images
+    options = parsed(in_file(_preset(first.preset, images)))
+    return options, RunConfig(**{field.name: getattr(options, field.name) for field in dataclasses.fields(RunConfig)})
+
+
+def _preset(name: PresetName, images: ImagesConfig) -> RunConfig:
+    from lichen.presets import load_preset
+
+    if images.path is None:
+        return load_preset(name, int(images.phantoms[0]))
+    from lichen.images import open_folder
+
+    source = open_folder(images.path, patient_column=images.patient_column, npz_split=images.npz_split)
+    return load_preset(name, source.spatial_dims)
+
+
+def _command(name: str, arguments: list[str]) -> str:
+    return shlex.join(["lichen", name, *arguments])
+
+
+def _show(as_json: bool, value: Any, words: str) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) if as_json else words)

@@ -1,0 +1,173 @@
+"""Reading and writing NIfTI volumes."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import psutil
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from lichen.errors import ImageError
+from lichen.images.types import SYNTHETIC_MARK, Geometry, Image, spacing_mm
+
+SUFFIXES = (".nii", ".nii.gz")
+MOST_CHANNELS = 4
+"""A fourth axis up to this long holds channels; a longer one is a time series, unless lichen wrote the file."""
+_DEFLATE_LIMIT = 1032
+"""No gzip stream unpacks to more than this many times its length (zlib's technical notes)."""
+_UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+
+
+def read_nifti(path: Path) -> Image:
+    """The volume in ``path`` as (C, *S), turned to the closest RAS+ axes; values scaled as the header says.
+
+    A last axis of at most ``MOST_CHANNELS`` holds channels. A volume one voxel thick is two-dimensional. Raises
+    ImageError for what is no NIfTI, is cut short, claims more voxels than its file or the memory can hold, is a
+    time series, or holds complex or colour values.
+    """
+    volume = _open(path)
+    try:
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # values beyond float32 become infinite and are refused later
+            values = np.asarray(volume.dataobj).astype(np.float32)
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    values = values.reshape(_shape(volume))
+    affine = _affine_mm(path, volume)
+    turn = nib.io_orientation(affine)
+    affine = affine @ nib.orientations.inv_ornt_aff(turn, values.shape[:3])
+    values = nib.apply_orientation(values, turn)
+    voxels = np.moveaxis(values, 3, 0) if values.ndim == 4 else values[None]
+    return _flatten(Image(np.ascontiguousarray(voxels), affine))
+
+
+def look_nifti(path: Path) -> Geometry:
+    """Shape and spacing of the volume in ``path``, from its header alone; raises ImageError as ``read_nifti`` does."""
+    volume = _open(path)
+    affine = _affine_mm(path, volume)
+    turn = nib.io_orientation(affine)
+    shape = _shape(volume)[:3]
+    order = np.argsort(turn[:, 0])
+    geometry = Geometry(tuple(int(shape[axis]) for axis in order), tuple(spacing_mm(affine, 3)[axis] for axis in order))
+    if (thin := _thin_axis(geometry.shape)) is None:
+        return geometry
+    return Geometry(
+        geometry.shape[:thin] + geometry.shape[thin + 1 :], geometry.spacing_mm[:thin] + geometry.spacing_mm[thin + 1 :]
+    )
+
+
+def nifti_bytes(voxels: NDArray[np.float32], affine: NDArray[np.float64]) -> bytes:
+    """A gzipped NIfTI of ``voxels`` (C, *S) that says it is synthetic; the same input gives the same bytes.
+
+    Channels, if several, become the fourth axis; a two-dimensional image becomes one voxel thick.
+    """
+    values = voxels[..., None] if voxels.ndim == 3 else voxels
+    values = np.moveaxis(values, 0, 3) if len(values) > 1 else values[0]
+    volume = nib.Nifti1Image(values.astype(np.float32), affine)
+    volume.header["descrip"] = SYNTHETIC_MARK
+    volume.header.set_xyzt_units("mm")
+    return gzip.compress(volume.to_bytes(), mtime=0)
+
+
+def _open(path: Path) -> Any:
+    """The volume's header and a handle to its values, after checking that both make sense."""
+    try:
+        volume = nib.load(path)
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(volume, nib.Nifti1Image | nib.Nifti2Image):
+        raise ImageError(f"{path} is named like a NIfTI and is not one", fix="convert it to .nii.gz")
+    _refuse_odd_shape(path, volume)
+    _refuse_odd_values(path, volume)
+    return volume
+
+
+def _refuse_odd_shape(path: Path, volume: Any) -> None:
+    shape = _shape(volume)
+    words = " x ".join(map(str, volume.shape))
+    if not 3 <= len(shape) <= 4 or min(shape) < 1:
+        raise ImageError(
+            f"{path} has the shape {words or 'of a single number'}; an image has two or three axes, and channels",
+            fix="save one volume per file",
+        )
+    ours = bytes(volume.header["descrip"].item()).decode("ascii", "replace").startswith(SYNTHETIC_MARK)
+    if len(shape) == 4 and shape[3] > MOST_CHANNELS and not ours:
+        raise ImageError(
+            f"{path} has {shape[3]} volumes along its fourth axis; time series are not read in this version",
+            fix=f"save one volume per file; up to {MOST_CHANNELS} along the fourth axis are read as channels",
+        )
+
+
+def _refuse_odd_values(path: Path, volume: Any) -> None:
+    kind = volume.get_data_dtype()
+    if kind.kind not in "biuf":
+        raise ImageError(
+            f"{path} holds values of the type {kind}; only integers and real numbers can be read",
+            fix="save the magnitude or one gray channel as float32",
+        )
+    needed = math.prod(int(count) for count in volume.shape) * kind.itemsize
+    packed = path.stat().st_size
+    if needed > packed * (_DEFLATE_LIMIT if path.suffix.lower() == ".gz" else 1):
+        raise ImageError(
+            f"{path} has a header that claims {needed} bytes of voxels, more than its {packed} bytes can hold",
+            fix="the file is damaged or cut short: copy or export it again",
+        )
+    # at the peak of reading and normalising, a voxel is there twice as float64 and twice as float32
+    if (unpacked := needed // kind.itemsize * 24) > (available := psutil.virtual_memory().available):
+        raise ImageError(
+            f"{path} needs {unpacked / 1e9:.1f} GB to read, and {available / 1e9:.1f} GB of memory are free",
+            fix="crop it or resample it to larger voxels first",
+        )
+
+
+def _affine_mm(path: Path, volume: Any) -> NDArray[np.float64]:
+    affine = np.array(volume.affine, np.float64)
+    try:
+        affine[:3] *= _UNITS_MM[volume.header.get_xyzt_units()[0]]
+    except KeyError as error:
+        raise _unreadable(path, error) from error
+    box_mm3 = float(np.prod(spacing_mm(affine, 3)))
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine)) > 1e-6 * box_mm3:
+        raise ImageError(
+            f"{path} has an affine that does not place its voxels in space: {affine[:3].tolist()}",
+            fix="set a valid qform or sform, e.g. with nibabel's Nifti1Image(values, affine)",
+        )
+    return affine
+
+
+def _shape(volume: Any) -> tuple[int, ...]:
+    """The shape with a third axis of one voxel if it has only two, and without empty axes after the third."""
+    shape = tuple(int(count) for count in volume.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return (*shape, 1) if len(shape) == 2 else shape
+
+
+def _thin_axis(shape: tuple[int, ...]) -> int | None:
+    """The one axis that is a single voxel thick, if there is just one."""
+    thin = [axis for axis, count in enumerate(shape) if count == 1]
+    return thin[0] if len(thin) == 1 else None
+
+
+def _flatten(image: Image) -> Image:
+    """A volume one voxel thick as a two-dimensional image; its affine's third column keeps the thickness."""
+    if (thin := _thin_axis(image.voxels.shape[1:])) is None:
+        return image
+    columns = [axis for axis in range(3) if axis != thin] + [thin, 3]
+    return Image(np.ascontiguousarray(image.voxels.squeeze(thin + 1)), image.affine[:, columns])
+
+
+def _unreadable(path: Path, error: Exception) -> ImageError:
+    return ImageError(
+        f"{path} cannot be read as NIfTI: {' '.join(str(error).split()) or type(error).__name__}",
+        fix="the file is damaged, cut short or of another format: copy or export it again",
+    )

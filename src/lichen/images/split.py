@@ -1,0 +1,30 @@
+"""Which patients are trained on and which are held out."""
+
+from __future__ import annotations
+
+import math
+
+from lichen.images.types import Item, Source
+from lichen.seeds import mix_seed
+
+
+def split_by_patient(source: Source, held_out_fraction: float, seed: int) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """The items to train on and those held out; no patient has images in both.
+
+    Patients are ranked by the SHA-256 of seed and patient, so the split depends on the seed and the set of patients and
+    on nothing else: not on file names, their order or the number of images. The first ``held_out_fraction`` of the
+    ranking, rounded to whole patients, is held out: at least one patient and not all of them, unless the fraction is
+    0 or there is only one patient. A larger fraction at the same seed only adds patients to the held-out side.
+    """
+    patients = sorted(
+        {item.patient for item in source.items}, key=lambda name: (mix_seed(seed, "held out", name), name)
+    )
+    count = math.floor(held_out_fraction * len(patients) + 0.5)
+    if held_out_fraction > 0:
+        count = max(1, count)
+    count = max(0, min(count, len(patients) - 1))
+    held_out = set(patients[:count])
+    return (
+        tuple(item for item in source.items if item.patient not in held_out),
+        tuple(item for item in source.items if item.patient in held_out),
+    )

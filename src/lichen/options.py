@@ -1,0 +1,115 @@
+"""The options of each command, a frozen dataclass each; the fields shared with YAML files come from ``config``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from lichen.config import AuditConfig, CarbonConfig, PhantomKind, RunConfig, SamplingConfig
+from lichen.presets import PresetName
+
+
+@dataclass(frozen=True)
+class RunOptions(RunConfig):
+    """Train, sample, measure, audit and report, in one run folder. The same command again resumes."""
+
+    out: Path = Path("runs/run")
+    """The run folder."""
+    preset: PresetName = "standard"
+    """Settings to start from: 'demo' (minutes on a CPU) or 'standard' (a GPU); chosen for 2D or 3D by the images."""
+    config: Path | None = None
+    """YAML file of settings that replace the preset's; options on the command line replace both."""
+    json: bool = False
+    """Print the summary as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Draw synthetic images from a trained generator. The same command again draws what is missing."""
+
+    model: tyro.conf.Positional[Path]
+    """A run folder, or a generator.safetensors file."""
+    out: Path | None = None
+    """Folder for the images; default: samples/ of the run folder."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    device: str = "auto"
+    """'cpu', 'cuda', 'cuda:1', or 'auto' for a GPU if there is one."""
+    json: bool = False
+    """Print what was drawn as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """Say whether synthetic images, from any generator, are copies of training patients.
+
+    Exit code: 0 clean, 1 copies found, 3 inconclusive.
+    """
+
+    synthetic: Path
+    """Folder (or .npz) of synthetic images."""
+    train: Path
+    """Folder of the images the generator was trained on."""
+    reference: Path
+    """Folder of real images of other patients, from the same source, never trained on."""
+    out: Path
+    """Folder for audit.json."""
+    patient_column: str | None = None
+    """Column of metadata.csv or participants.tsv that names the patient; default: patient, subject or group."""
+    size: tuple[int, ...] | None = None
+    """Grid on which images are compared, e.g. 64 64; default: chosen from the training images."""
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    json: bool = False
+    """Print the result as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Write report.html of a run folder anew, on request as if its energy had been used elsewhere."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    json: bool = False
+    """Print the path and the summary as JSON."""
+
+
+@dataclass(frozen=True)
+class RunsOptions:
+    """List run folders with state, energy, grams and verdict."""
+
+    root: tyro.conf.Positional[Path] = Path("runs")
+    """Folder that holds run folders."""
+    json: bool = False
+    """Print the table as JSON."""
+
+
+@dataclass(frozen=True)
+class InitOptions:
+    """Write a file with every setting, its default and its reason, to edit and give to --config."""
+
+    path: tyro.conf.Positional[Path] = Path("lichen.yaml")
+    """The file to write; an existing one is never overwritten."""
+    images: Path | None = None
+    """Folder of your images: the file then starts from settings for their number of axes."""
+    phantoms: PhantomKind = "2d"
+    """Which built-in phantoms to use when no images are given."""
+    preset: PresetName = "standard"
+    """Settings to start from: 'demo' or 'standard'."""
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Say what each meter, device and optional package can do here, and why not."""
+
+    json: bool = False
+    """Print the findings as JSON."""

@@ -1,0 +1,92 @@
+"""How far synthetic images are from real ones, beside how far real ones are from each other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lichen.errors import AuditError
+from lichen.progress import Step, silent
+from lichen.quality.kernel import Estimate, squared_mmd
+from lichen.seeds import mix_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lichen.images.types import ImageSet
+
+
+@dataclass(frozen=True)
+class KernelDistance:
+    """Squared MMD of the synthetic images to the held-out ones, and of training to held-out images as the yardstick."""
+
+    synthetic: Estimate
+    """Synthetic against held-out images."""
+    real: Estimate | None
+    """Training against held-out images, with as many training as synthetic images where there are enough."""
+    ratio: float | None
+    """``synthetic`` / ``real``; None where ``real`` cannot be told from 0, which is what a good split gives."""
+    ratio_to_real_high: float | None
+    """``synthetic`` / upper end of ``real``'s 95 % interval: in units of the largest distance between real sets that
+    these images allow. None without training images."""
+    synthetic_images: int
+    train_images: int | None
+    """How many of the training images were used."""
+    reference_images: int
+    features: str
+    """Name of the features; distances in different features cannot be compared."""
+
+    def as_json(self) -> dict[str, Any]:
+        """This distance for ``summary.json``."""
+        return asdict(self)
+
+
+def kernel_distance(
+    synthetic: ImageSet, reference: ImageSet, train: ImageSet | None = None, *, step: Step = silent
+) -> KernelDistance:
+    """The kernel distance of ``synthetic`` to ``reference`` (real, held out), in units of the reference's spread.
+
+    Features are shifted and scaled to mean 0 and standard deviation 1 over the reference images, so that no feature
+    counts for its size. Patients of ``synthetic`` are ignored: each of its images stands for itself. ``step`` counts
+    images of all sets. Raises ``AuditError`` for fewer than four patients in a set, or equal reference images.
+    """
+    from lichen.quality.features import RANDOM_CONV, random_features
+
+    raw = random_features(reference.voxels, step=step)
+    mean, spread = raw.mean(axis=0), raw.std(axis=0)
+    varies = spread > 1e-6 * np.abs(mean)
+    if not varies.any():
+        raise AuditError(
+            f"all {len(reference.names)} held-out images are equal; there is no spread to measure a distance in",
+            fix="give different images of different patients",
+        )
+
+    def scaled(features: NDArray[np.float64]) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = (features[:, varies] - mean[varies]) / spread[varies]
+        return result
+
+    held_out = scaled(raw)
+    distance = squared_mmd(scaled(random_features(synthetic.voxels, step=step)), held_out, None, reference.patients)
+    real, chosen = None, None
+    if train is not None:
+        chosen = _as_many(train, len(synthetic.names))
+        learned = scaled(random_features(train.voxels[chosen], step=step))
+        real = squared_mmd(learned, held_out, [train.patients[i] for i in chosen], reference.patients)
+    return KernelDistance(
+        synthetic=distance,
+        real=real,
+        ratio=distance.value / real.value if real is not None and real.low > 0 else None,
+        ratio_to_real_high=distance.value / real.high if real is not None and real.high > 0 else None,
+        synthetic_images=len(synthetic.names),
+        train_images=len(chosen) if chosen is not None else None,
+        reference_images=len(reference.names),
+        features=RANDOM_CONV,
+    )
+
+
+def _as_many(images: ImageSet, count: int) -> list[int]:
+    """Positions of ``count`` images, or all if there are fewer: always the same ones for equal numbers."""
+    generator = np.random.default_rng(mix_seed("kernel-distance", len(images.names), count))
+    return sorted(generator.permutation(len(images.names))[:count].tolist())

@@ -1,0 +1,54 @@
+"""How training went: the loss of each phase against the images it had seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from lichen.report.charts import line_chart
+from lichen.report.evidence import Facts
+from lichen.report.formats import figure, plural
+
+_TITLES = {"autoencoder": "Autoencoder", "diffusion": "Diffusion"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The loss of one phase: a chart, or in ``words`` why there is none."""
+
+    title: str
+    chart: Markup | None
+    words: str
+
+
+def curves_section(log: Mapping[str, Sequence[object]]) -> tuple[Curve, ...]:
+    """The curves of a log by phase (``lichen.runs.read_log``); none where no phase logged a loss."""
+    curves = tuple(_curve(phase, title, _points(log.get(phase, ()))) for phase, title in _TITLES.items())
+    return curves if any(curve.chart for curve in curves) else ()
+
+
+def _points(records: Sequence[object]) -> list[tuple[float, float]]:
+    pairs = ((record.number("images_seen"), record.number("loss")) for record in map(Facts, records))
+    return [(seen, loss) for seen, loss in pairs if seen is not None and loss is not None]
+
+
+def _curve(phase: str, title: str, points: list[tuple[float, float]]) -> Curve:
+    if not points:
+        return Curve(title, None, "No loss was logged.")
+    (_, first), (seen, last) = points[0], points[-1]
+    words = f"From {_loss(first)} to {_loss(last)} over {plural(seen, 'image')} seen, repeats included."
+    chart = line_chart(
+        points,
+        name=f"loss-{phase}",
+        title=f"Loss of the {title.lower()} training",
+        description=words,
+        x_axis="training images seen",
+        y_axis="loss",
+    )
+    return Curve(title, chart, words)
+
+
+def _loss(value: float) -> str:
+    return figure(value) if abs(value) >= 1e-4 or value == 0 else f"{value:.2e}"

@@ -1,0 +1,160 @@
+"""What the audit found, in words: verdict, what it rests on, what was not tested, and the copies by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lichen.report.evidence import Document, Facts
+from lichen.report.formats import NOT_RECORDED, figure, plural, whole
+
+Tone = Literal["good", "bad", "unsure"]
+
+MOST_COPIES = 200
+"""Rows of the table of copies; the rest are in the audit file."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the audit says of one synthetic image; ``is_copy`` None: it decides nothing."""
+
+    name: str
+    is_copy: bool | None
+    is_identical: bool
+    nearest: str | None
+    score: float | None
+    score_name: str
+    p_value: float | None
+
+    @property
+    def score_words(self) -> str:
+        """The similarity with three digits and the name of its score."""
+        if self.is_identical:
+            return "identical"
+        return NOT_RECORDED if self.score is None else f"{figure(self.score)} {self.score_name}".rstrip()
+
+    @property
+    def p_value_words(self) -> str:
+        """The p-value with two digits."""
+        return NOT_RECORDED if self.p_value is None else f"{self.p_value:.2g}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict at a glance: a few words, and what they mean for whoever wants to share the images."""
+
+    tone: Tone
+    headline: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class AuditSection:
+    """Everything that the page says of the audit; ``findings`` None: there was none.
+
+    ``generator_sha256`` is the generator whose samples were audited, where the audit says it.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...] | None
+    rows: tuple[tuple[str, str], ...]
+    not_tested: tuple[str, ...]
+    copies: tuple[Finding, ...]
+    copies_left_out: int
+    generator_sha256: str | None = None
+
+
+def audit_section(document: Document) -> AuditSection:
+    """What ``audit/audit.json`` says; a file that is absent or unreadable is no audit."""
+    if document.problem is not None:
+        meaning = (
+            f"Nobody knows yet whether these synthetic images are copies of patients ({document.problem}). "
+            "Do not share them, and do not look at them as if they were nobody."
+        )
+        return AuditSection(Verdict("unsure", "Not audited", meaning), None, (), (), (), 0)
+    facts = document.facts
+    findings = tuple(finding for entry in facts.each("images") if (finding := _finding(entry)) is not None)
+    copies = sorted((finding for finding in findings if finding.is_copy), key=_most_certain_first)
+    return AuditSection(
+        _verdict(facts, len(findings), len(copies)),
+        findings,
+        _basis(facts),
+        facts.texts("not_tested"),
+        tuple(copies[:MOST_COPIES]),
+        max(len(copies) - MOST_COPIES, 0),
+        facts.text("inputs", "generator"),
+    )
+
+
+def _finding(facts: Facts) -> Finding | None:
+    name, score, is_copy = facts.text("file"), facts.number("score"), facts.flag("flagged")
+    if name is None:
+        return None
+    return Finding(
+        name,
+        # an image that could not be compared was not found innocent
+        is_copy if is_copy or score is not None else None,
+        facts.flag("identical") is True,
+        facts.text("nearest_image"),
+        score,
+        facts.text("score_name") or "",
+        facts.number("p_value"),
+    )
+
+
+def _most_certain_first(finding: Finding) -> tuple[bool, float, float, str]:
+    p_value = 1.0 if finding.p_value is None else finding.p_value
+    return not finding.is_identical, p_value, -(finding.score or 0.0), finding.name
+
+
+def _basis(facts: Facts) -> tuple[tuple[str, str], ...]:
+    counts, resolution, settings = facts.at("counts"), facts.at("resolution"), facts.at("settings")
+    share, rate = resolution.number("detectable_share"), settings.number("false_discovery_rate")
+    compared = counts.number("synthetic_not_comparable")
+    rows = (
+        ("Synthetic images", counts.number("synthetic_images"), whole),
+        ("of which could not be compared", compared or None, whole),
+        ("Training images", counts.number("train_images"), whole),
+        ("Training patients", counts.number("train_patients"), whole),
+        ("Repeated training images", counts.number("train_duplicates"), whole),
+        ("Held-out patients, as the scale", resolution.number("patients"), whole),
+        ("Smallest possible p-value", resolution.number("smallest_p"), lambda p: f"{p:.2g}"),
+        ("Smallest share of copies found", share, lambda s: f"{s:.1%}" if s <= 1 else "none: too few patients"),
+        ("Innocent among those flagged", rate, lambda q: f"at most {q:.0%} expected"),
+    )
+    known = tuple((name, words(number)) for name, number, words in rows if number is not None)
+    scores = ", ".join(settings.texts("scores"))
+    return (*known, ("Compared by", scores)) if scores else known
+
+
+def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
+    said = facts.text("verdict")
+    if copies or said == "copies":
+        count = plural(copies, "copy") if copies else "Copies"
+        return Verdict(
+            "bad",
+            f"{count} of a training image" if copies == 1 else f"{count} of training images",
+            f"Found among {plural(tested, 'synthetic image')}. A copy is an image of a patient: "
+            "do not share this set as it is. The images that passed are below.",
+        )
+    if said == "clean":
+        share = facts.number("resolution", "detectable_share")
+        limit = f"Copies that make up less than {share:.1%} of the set may go unnoticed." if share is not None else ""
+        return Verdict(
+            "good",
+            "No copy found",
+            f"None of {plural(tested, 'synthetic image')} is nearer to a training image than images of new patients "
+            f"are. {limit}".rstrip(),
+        )
+    if said == "inconclusive":
+        needed = facts.number("resolution", "patients_needed")
+        more = (
+            f"about {plural(needed, 'more held-out patient')} would do" if needed else "more held-out patients may do"
+        )
+        return Verdict(
+            "unsure",
+            "Inconclusive",
+            f"Nothing was flagged, but this audit could not have found copies reliably: {more}. "
+            "Treat the set as unaudited.",
+        )
+    return Verdict("unsure", "No verdict", "The audit file states no verdict that this version knows. Audit again.")

@@ -1,0 +1,137 @@
+"""One run folder: where each file is, and how it is written and read.
+
+config.yaml   log.jsonl   energy-<host>-<rank>.jsonl   summary.json   checkpoints/   samples/   audit/   report.html
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lichen.errors import RunError
+from lichen.files import write_json, write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; the properties name its files, the methods write and read them."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings of the run."""
+        return self.path / "config.yaml"
+
+    @property
+    def summary(self) -> Path:
+        """What came out, as JSON."""
+        return self.path / "summary.json"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a line: losses and rates while training."""
+        return self.path / "log.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Weights and training state."""
+        return self.path / "checkpoints"
+
+    @property
+    def generator(self) -> Path:
+        """The finished generator."""
+        return self.checkpoints / "generator.safetensors"
+
+    @property
+    def samples(self) -> Path:
+        """Synthetic images and their sidecars."""
+        return self.path / "samples"
+
+    @property
+    def audit(self) -> Path:
+        """The audit's findings."""
+        return self.path / "audit" / "audit.json"
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def traces(self) -> tuple[Path, ...]:
+        """The energy traces of every process that worked in this folder."""
+        return tuple(sorted(self.path.glob("energy-*.jsonl")))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; a second one gets a ``RunError`` at once.
+
+        The lock belongs to the open file, so the system lets go of it however the process ends.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be written ({error.strerror})", fix="choose another folder with --out"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"another process is working in {self.path}",
+                fix="wait for it, or choose another folder with --out",
+            ) from error
+        else:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def write_config(self, text: str) -> None:
+        """Keep the settings as YAML text."""
+        write_text(self.config, text)
+
+    def append_log(self, record: Mapping[str, float | int | str]) -> None:
+        """Add one line to the log."""
+        line = json.dumps({"time": now(), **record}, allow_nan=False)
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Replace the summary."""
+        write_json(self.summary, summary)
+
+    def require_summary(self) -> dict[str, Any]:
+        """The summary; a ``RunError`` where there is none."""
+        summary = self.read_summary()
+        if summary is None:
+            raise RunError(
+                f"{self.path} holds no finished run", fix="repeat its lichen run command, or give another folder"
+            )
+        return summary
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """The summary, or None where the run has none yet."""
+        try:
+            found = json.loads(self.summary.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.summary} cannot be read ({error})",
+                fix="repeat the command of the run; it is written anew",
+            ) from error
+        return found if isinstance(found, dict) else None
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

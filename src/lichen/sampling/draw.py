@@ -1,0 +1,98 @@
+"""From seeds to latents to images, in fixed batches.
+
+Batch b is always the images b * B ... b * B + B - 1, computed whole even if some of them are there already or not
+wanted, because a matrix product of another size may round differently. So image i has the same bytes in one run, in an
+interrupted one, and in one that asked for more images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lichen.config import SamplingConfig
+from lichen.diffusion import SAMPLERS, make_alphas_cumprod, noise_levels, vp_denoiser
+from lichen.images import write_sample
+from lichen.progress import Step, silent
+from lichen.sampling.folder import sample_identity, sample_name
+from lichen.seeds import mix_seed
+from lichen.training.autoencoder import decode_latents
+from lichen.training.generator import Generator
+
+LATENTS_AHEAD = 64
+"""Images whose latents are drawn before they are decoded, so that each phase is long enough to be measured."""
+
+
+def draw_samples(
+    generator: Generator,
+    indices: Sequence[int],
+    config: SamplingConfig,
+    folder: Path,
+    *,
+    phase: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    step: Step = silent,
+) -> None:
+    """Draw the samples ``indices`` and write each with its sidecar into ``folder``.
+
+    ``phase`` surrounds the two kinds of work, "denoise" and "decode", so that a caller can measure them.
+    """
+    wanted, size = set(indices), config.batch_size
+    affine = np.array(generator.spec.affine, dtype=np.float64)
+    batches = batches_of(indices, size)
+    ahead = max(1, LATENTS_AHEAD // size)
+    for start in range(0, len(batches), ahead):
+        latents = []
+        with phase("denoise"):
+            for batch in batches[start : start + ahead]:
+                latents.append(draw_latents(generator, batch, config))
+                step(size)
+        with phase("decode"):
+            for batch, part in zip(batches[start : start + ahead], latents, strict=True):
+                for index, image in enumerate(decode_images(generator, part), start=batch * size):
+                    if index in wanted:
+                        path = folder / sample_name(index, generator.spec.spatial_dims)
+                        write_sample(path, image.numpy(), affine, sample_identity(generator, config, index))
+
+
+def images_drawn(indices: Sequence[int], config: SamplingConfig) -> int:
+    """How many images are computed to get ``indices``: whole batches."""
+    return len(batches_of(indices, config.batch_size)) * config.batch_size
+
+
+def batches_of(indices: Sequence[int], batch_size: int) -> list[int]:
+    """The numbers of the fixed batches that hold ``indices``, sorted."""
+    return sorted({index // batch_size for index in indices})
+
+
+@torch.inference_mode()
+def draw_latents(generator: Generator, batch: int, config: SamplingConfig) -> Tensor:
+    """Batch number ``batch`` as normalised latents (B, L, *s)."""
+    device = next(generator.denoiser.parameters()).device
+    images = range(batch * config.batch_size, (batch + 1) * config.batch_size)
+    shape = generator.spec.latent_shape
+
+    def noise(step: int) -> Tensor:
+        drawn = [torch.randn(shape, generator=_source(config.seed, image, step)) for image in images]
+        return torch.stack(drawn).to(device)
+
+    schedule = make_alphas_cumprod()
+    sigmas = noise_levels(config.schedule, config.steps, schedule)
+    denoise = vp_denoiser(generator.denoiser, schedule, generator.spec.objective)
+    start = noise(-1) * float(sigmas[0])
+    return SAMPLERS[config.sampler](denoise, start, sigmas, noise=noise)
+
+
+@torch.inference_mode()
+def decode_images(generator: Generator, latents: Tensor) -> Tensor:
+    """Normalised latents (B, L, *s) -> images (B, C, *S) float32 in [-1, 1] on the CPU."""
+    return decode_latents(generator.autoencoder, latents, generator.latent_shift, generator.latent_scale).cpu()
+
+
+def _source(seed: int, image: int, step: int) -> torch.Generator:
+    """The generator for image ``image`` at ``step`` (-1: the start), on the CPU so that devices agree."""
+    return torch.Generator().manual_seed(mix_seed(seed, "sample", image, step))

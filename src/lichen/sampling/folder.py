@@ -1,0 +1,65 @@
+"""The folder of synthetic images: which are there, which are missing, and that all come from one source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lichen.config import SamplingConfig
+from lichen.errors import RunError
+from lichen.training.generator import Generator
+
+
+def sample_name(index: int, spatial_dims: int) -> str:
+    """File name of sample ``index``: 16-bit PNG for pictures, compressed NIfTI for volumes."""
+    return f"sample-{index:06}{'.png' if spatial_dims == 2 else '.nii.gz'}"
+
+
+def sample_identity(generator: Generator, config: SamplingConfig, index: int) -> dict[str, Any]:
+    """All that sample ``index`` is a function of; its sidecar."""
+    return {
+        "synthetic": True,
+        "checkpoint_sha256": generator.sha256,
+        "sampler": config.sampler,
+        "schedule": config.schedule,
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "index": index,
+    }
+
+
+def missing_samples(folder: Path, generator: Generator, config: SamplingConfig) -> list[int]:
+    """The indices below ``config.count`` that are not in ``folder`` yet.
+
+    A sample is there when both its image and its sidecar are; the sidecar is written last.
+
+    Raises:
+        RunError: the folder holds samples of another checkpoint, sampler or seed.
+    """
+    missing = []
+    for index in range(config.count):
+        image = folder / sample_name(index, generator.spec.spatial_dims)
+        sidecar = image.with_name(f"sample-{index:06}.json")
+        if not (image.is_file() and sidecar.is_file()):
+            missing.append(index)
+            continue
+        found = _read(sidecar)
+        for name, wanted in sample_identity(generator, config, index).items():
+            if found.get(name) != wanted:
+                raise RunError(
+                    f"{image} was drawn with {name} {found.get(name)}, not {wanted}",
+                    fix="choose another folder for these samples, or delete the old ones",
+                )
+    return missing
+
+
+def _read(sidecar: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{sidecar} cannot be read ({error})", fix="delete it; its sample is then drawn again"
+        ) from error
+    return found if isinstance(found, dict) else {}

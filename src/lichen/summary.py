@@ -1,0 +1,149 @@
+"""What came out of a run, gathered from the rooms into one JSON-able mapping."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from lichen import __version__
+from lichen.carbon import PUE_RANGE, equivalents, grams, intensity
+from lichen.config import CarbonConfig, RunConfig
+from lichen.energy import PhaseEnergy, Session, read_sessions, read_traces, total
+from lichen.images.types import spacing_mm
+from lichen.runs import RunFolder, now
+
+if TYPE_CHECKING:
+    from lichen.audit import AuditResult
+    from lichen.chain import Data, Quality
+    from lichen.training.generator import Generator
+
+
+def summarise(
+    config: RunConfig,
+    folder: RunFolder,
+    data: Data,
+    generator: Generator,
+    result: AuditResult,
+    quality: Quality,
+    command: str,
+) -> dict[str, Any]:
+    """The summary of a finished run."""
+    summary = {
+        "lichen": __version__,
+        "state": "finished",
+        "finished_at": now(),
+        "label": data.source.label,
+        "is_phantom": data.source.is_phantom,
+        "images": _about_images(data),
+        "model": _about_model(config, generator, quality),
+        "energy": energy_summary(read_traces(folder.traces), read_sessions(folder.traces)),
+        "sampling": _about_sampling(config, generator),
+        "audit": result.as_summary(),
+        "quality": {"kernel_distance": quality.distance.as_json()},
+        "provenance": _provenance(command, generator),
+    }
+    return with_carbon(summary, config.carbon)
+
+
+def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]:
+    """The summary with its energy seen as grams at a place, month and PUE; nothing is measured again.
+
+    Raises:
+        CarbonError: the place, month or PUE is unknown or impossible.
+    """
+    place = intensity(carbon.grid, carbon.month)
+    total, phases = summary["energy"]["total"], summary["energy"]["phases"]
+    if total["low_j"] is None:
+        return {**summary, "carbon": None}
+
+    def in_grams(energy: dict[str, Any]) -> Any:
+        return grams((energy["low_j"], energy["energy_j"], energy["high_j"]), place, carbon.pue)
+
+    total_g = in_grams(total)
+    released = summary["audit"]["tested"] - summary["audit"]["copies"]
+    measured = [phase for phase in phases if phase["low_j"] is not None]
+    view = {
+        "zone": place.zone,
+        "zone_name": place.zone_name,
+        "month": place.month,
+        "year": place.year,
+        "note": place.note,
+        "g_per_kwh": asdict(place.g_per_kwh),
+        "pue": carbon.pue,
+        "pue_range": list(PUE_RANGE) if carbon.pue is None else [carbon.pue, carbon.pue],
+        "total_g": asdict(total_g),
+        "phases": [{"phase": phase["phase"], **asdict(in_grams(phase))} for phase in measured],
+        "per_released_image_g": asdict(total_g.over(released)) if released else None,
+        "equivalents": [asdict(equivalent) for equivalent in equivalents(total_g)],
+        "attribution": place.attribution,
+    }
+    return {**summary, "carbon": view}
+
+
+def energy_summary(phases: tuple[PhaseEnergy, ...], sessions: tuple[Session, ...]) -> dict[str, Any]:
+    """Joules by phase and component, each with its source, and their sum."""
+    return {
+        "phases": [
+            {
+                "phase": phase.phase,
+                "duration_s": phase.duration_s,
+                **asdict(phase.total),
+                "components": [
+                    {"component": part.component, "source": part.source, **asdict(part.energy)}
+                    for part in phase.components
+                ],
+            }
+            for phase in phases
+        ],
+        "total": asdict(total(phase.total for phase in phases)),
+        "absent": sorted({component for phase in phases for component in phase.absent}),
+        "meters": sorted({line for session in sessions for line in session.meters}),
+    }
+
+
+def _about_images(data: Data) -> dict[str, Any]:
+    train, held_out = data.train, data.held_out
+    return {
+        "train_images": len(train.names),
+        "train_patients": len(set(train.patients)),
+        "held_out_images": len(held_out.names),
+        "held_out_patients": len(set(held_out.patients)),
+        "patients_known": data.source.patients_known,
+        "shape": list(train.voxels.shape[1:]),
+        "spacing_mm": list(spacing_mm(train.affine, train.voxels.ndim - 2)),
+        "note": data.source.note,
+    }
+
+
+def _about_model(config: RunConfig, generator: Generator, quality: Quality) -> dict[str, Any]:
+    return {
+        "autoencoder_parameters": sum(p.numel() for p in generator.autoencoder.parameters()),
+        "denoiser_parameters": sum(p.numel() for p in generator.denoiser.parameters()),
+        "latent_shape": list(generator.spec.latent_shape),
+        "latent_scale": generator.latent_scale.tolist(),
+        "objective": generator.spec.objective,
+        "autoencoder_images_seen": config.autoencoder.images_seen,
+        "denoiser_images_seen": config.training.images_seen,
+        "reconstruction_l1": quality.reconstruction_l1,
+    }
+
+
+def _about_sampling(config: RunConfig, generator: Generator) -> dict[str, Any]:
+    from lichen.diffusion import network_calls
+
+    calls = network_calls(config.sampling.sampler, config.sampling.steps)
+    return {**asdict(config.sampling), "network_calls": calls, "checkpoint_sha256": generator.sha256}
+
+
+def _provenance(command: str, generator: Generator) -> dict[str, Any]:
+    import torch
+
+    return {
+        "command": command,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": str(next(generator.denoiser.parameters()).device),
+        "threads": torch.get_num_threads(),
+    }

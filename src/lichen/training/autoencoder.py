@@ -1,0 +1,89 @@
+"""Training of the autoencoder, and the latents it gives: encoded once, scaled once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lichen.models.autoencoder import decode, encode
+from lichen.progress import Step, silent
+from lichen.training.loop import Loss
+
+
+def autoencoder_loss(kl_weight: float) -> Loss:
+    """Reconstruction error plus a weak pull of the latents towards N(0, 1).
+
+    L1 on the voxels and on their first differences along every axis (edges, which L1 alone leaves soft), plus
+    ``kl_weight`` times the Kullback-Leibler divergence per latent element (Kingma & Welling, arXiv 1312.6114, Eq. 10).
+    """
+
+    def loss(network: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
+        mean, std = encode(network, images)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        restored = decode(network, mean + std * noise)
+        divergence = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).mean()
+        return functional.l1_loss(restored, images) + edge_loss(restored, images) + kl_weight * divergence
+
+    return loss
+
+
+def edge_loss(restored: Tensor, images: Tensor) -> Tensor:
+    """Mean absolute error of first differences, averaged over the spatial axes of (B, C, *S)."""
+    error = restored - images
+    axes = range(2, images.ndim)
+    return torch.stack([error.diff(dim=axis).abs().mean() for axis in axes]).mean()
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Training images as the denoiser sees them.
+
+    Attributes:
+        values: (N, L, *s), normalised by ``(z - shift) / scale``.
+        shift: (L,) mean of the raw latents per channel.
+        scale: (L,) standard deviation of the raw latents per channel.
+    """
+
+    values: Tensor
+    shift: Tensor
+    scale: Tensor
+
+
+@torch.inference_mode()
+def encode_set(autoencoder: nn.Module, images: Tensor, batch_size: int, *, step: Step = silent) -> Latents:
+    """Encode images (N, C, *S) to the means of their latents, and measure shift and scale over the whole set."""
+    device = next(autoencoder.parameters()).device
+    parts = []
+    for batch in images.split(batch_size):
+        mean, _ = encode(autoencoder, batch.to(device))
+        parts.append(mean.float().cpu())
+        step(len(batch))
+    raw = torch.cat(parts)
+    axes = (0, *range(2, raw.ndim))
+    shift, scale = raw.double().mean(axes).float(), raw.double().std(axes).float().clamp_min(1e-6)
+    return Latents((raw - _per_channel(shift, raw)) / _per_channel(scale, raw), shift, scale)
+
+
+@torch.inference_mode()
+def decode_latents(autoencoder: nn.Module, values: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Normalised latents (B, L, *s) -> images (B, C, *S) float32 in [-1, 1]; undoes what ``encode_set`` did."""
+    latents = values * _per_channel(scale, values) + _per_channel(shift, values)
+    return decode(autoencoder, latents).float().clamp(-1, 1)
+
+
+@torch.inference_mode()
+def reconstruction_l1(autoencoder: nn.Module, images: Tensor, batch_size: int) -> float:
+    """Mean absolute difference between images (N, C, *S) and their reconstructions, in units of [-1, 1]."""
+    device = next(autoencoder.parameters()).device
+    total = 0.0
+    for batch in images.split(batch_size):
+        mean, _ = encode(autoencoder, batch.to(device))
+        total += (decode(autoencoder, mean).float().cpu() - batch).abs().sum().item()
+    return total / images.numel()
+
+
+def _per_channel(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like.device).view(1, -1, *(1,) * (like.ndim - 2))

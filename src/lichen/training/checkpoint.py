@@ -1,0 +1,106 @@
+"""Checkpoints: safetensors files, whole or not there, with everything that is needed to use them inside.
+
+No file is ever unpickled: tensors are safetensors, the rest is JSON in its header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lichen.errors import CheckpointError
+from lichen.files import replacing
+
+FORMAT = 1
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write ``tensors`` and the JSON-able ``about`` to ``path``: to a temporary name, synced, then renamed."""
+    from safetensors.torch import save_file
+
+    whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(whole, temporary, metadata={"lichen": json.dumps({"format": FORMAT, **about}, sort_keys=True)})
+
+
+def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``save_tensors`` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, cut short, not lichen's, of another ``kind`` or another version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist", fix="train first, or give the path of a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get("lichen")
+            about = json.loads(header) if header else {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error})",
+            fix="delete it and repeat the command that made it",
+        ) from error
+    if not isinstance(about, dict) or about.get("kind") != kind:
+        found = about.get("kind", "none of lichen's") if isinstance(about, dict) else "none of lichen's"
+        raise CheckpointError(
+            f"{path} is a checkpoint of kind {found!r}, not {kind!r}", fix=f"give a {kind} checkpoint"
+        )
+    if about.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {about.get('format')}; this version reads format {FORMAT}",
+            fix="use the version of lichen that wrote it, or train again",
+        )
+    return tensors, about
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``{"a": t}`` -> ``{"prefix.a": t}``."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under ``prefix``, with the prefix taken off."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Fill ``network`` with ``tensors``; a missing, surplus or misshapen one raises ``CheckpointError``."""
+    wanted = network.state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        have, want = tensors.get(name), wanted.get(name)
+        if have is None or want is None or have.shape != want.shape:
+            shapes = [tuple(t.shape) if t is not None else "absent" for t in (have, want)]
+            raise CheckpointError(
+                f"{path} is of another architecture: {name} is {shapes[0]} in the file and {shapes[1]} in the model",
+                fix="use the settings it was trained with, or start in a new folder",
+            )
+    on_meta = any(parameter.is_meta for parameter in network.parameters())
+    network.load_state_dict(dict(tensors), assign=on_meta)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
+    """The state of an optimiser over ``network.parameters()`` as named tensors."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in network.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what ``optimizer_tensors`` took out."""
+    indices = {name: index for index, (name, _) in enumerate(network.named_parameters())}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        parameter, _, key = name.rpartition("/")
+        state.setdefault(indices[parameter], {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,158 @@
+"""The training loop, top to bottom, for everything that lichen trains.
+
+Step k is a pure function of the state before it and of (seed, images seen): batches and noise are drawn from
+generators seeded by position, so a resumed run computes the same bits as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lichen.config import Precision
+from lichen.errors import CheckpointError, TrainingError
+from lichen.models.layout import fast_layout, set_layout
+from lichen.progress import Step, silent
+from lichen.seeds import mix_seed
+from lichen.training.batches import batch_indices
+from lichen.training.checkpoint import (
+    load_tensors,
+    load_weights,
+    optimizer_tensors,
+    restore_optimizer,
+    save_tensors,
+    with_prefix,
+    without_prefix,
+)
+from lichen.training.ema import ema_decay, update_ema
+
+Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
+"""(network, batch (B, ...), generator for its noise) -> a scalar loss."""
+
+Log = Callable[[Mapping[str, float | int | str]], None]
+
+LOG_POINTS = 200
+"""How many points a loss curve has, whatever the length of the run."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast: everything about a training run but the network, the data and the loss."""
+
+    phase: str
+    images: int
+    batch_size: int
+    learning_rate: float
+    ema_images: int
+    gradient_clip: float
+    precision: Precision
+    seed: int
+    checkpoint_every_s: float
+
+
+def train(
+    network: nn.Module,
+    examples: Tensor,
+    loss: Loss,
+    recipe: Recipe,
+    *,
+    state_path: Path,
+    log: Log,
+    step: Step = silent,
+) -> nn.Module:
+    """Train ``network`` in place on ``examples`` (N, ...) and return the moving average of its weights.
+
+    Training starts from ``state_path`` where it exists and saves there every ``checkpoint_every_s`` and at the end.
+
+    Raises:
+        TrainingError: the loss is no longer a number.
+        CheckpointError: ``state_path`` is damaged or belongs to another recipe or architecture.
+    """
+    device = next(network.parameters()).device
+    layout = fast_layout(examples.ndim - 2)
+    set_layout(network, layout).train()
+    average = copy.deepcopy(network).requires_grad_(False).eval()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
+    seen = _restore(state_path, network, average, optimizer, recipe) if state_path.exists() else 0
+    step(seen)
+
+    generator = torch.Generator(device)
+    log_every = max(recipe.batch_size, recipe.images // LOG_POINTS)
+    window, window_steps, last_save = torch.zeros((), device=device), 0, time.monotonic()
+    while seen < recipe.images:
+        indices = batch_indices(recipe.seed, seen, recipe.batch_size, len(examples))
+        batch = examples[indices].to(device, memory_format=layout, non_blocking=True)
+        generator.manual_seed(mix_seed(recipe.seed, recipe.phase, seen))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(seen, recipe)
+
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            value = loss(network, batch, generator)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
+        optimizer.step()
+        before, seen = seen, seen + recipe.batch_size
+        update_ema(average, network, ema_decay(seen, recipe.batch_size, recipe.ema_images))
+        step(min(seen, recipe.images) - before)
+
+        window, window_steps = window + value.detach(), window_steps + 1
+        if seen // log_every > before // log_every or seen >= recipe.images:
+            mean = window.item() / window_steps
+            if not math.isfinite(mean):
+                raise TrainingError(
+                    f"the loss of the {recipe.phase} became {mean} after {seen} images",
+                    fix=f"lower the learning rate (now {recipe.learning_rate:g}), or use fp32 if this ran in bf16",
+                )
+            record: dict[str, float | int | str] = {"phase": recipe.phase, "images_seen": seen, "loss": mean}
+            log(record | {"learning_rate": learning_rate(before, recipe), "gradient_norm": norm.item()})
+            window, window_steps = torch.zeros((), device=device), 0
+            if time.monotonic() - last_save > recipe.checkpoint_every_s or seen >= recipe.images:
+                _save(state_path, network, average, optimizer, recipe, seen)
+                last_save = time.monotonic()
+    return average
+
+
+def learning_rate(images_seen: int, recipe: Recipe) -> float:
+    """Linear warm-up over the first 2 % of the images, then a cosine to zero."""
+    share = images_seen / recipe.images
+    warm_up = min(1.0, (images_seen + recipe.batch_size) / (0.02 * recipe.images))
+    return recipe.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def _save(
+    path: Path,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    images_seen: int,
+) -> None:
+    tensors = {
+        **with_prefix("network", network.state_dict()),
+        **with_prefix("average", average.state_dict()),
+        **with_prefix("optimizer", optimizer_tensors(optimizer, network)),
+    }
+    save_tensors(path, tensors, {"kind": "training", "phase": recipe.phase, "images_seen": images_seen})
+
+
+def _restore(
+    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
+) -> int:
+    tensors, about = load_tensors(path, "training")
+    if about["phase"] != recipe.phase:
+        raise CheckpointError(
+            f"{path} holds the training of the {about['phase']}, not of the {recipe.phase}",
+            fix="give each training its own file",
+        )
+    load_weights(network, without_prefix("network", tensors), path)
+    load_weights(average, without_prefix("average", tensors), path)
+    restore_optimizer(optimizer, network, without_prefix("optimizer", tensors))
+    return int(about["images_seen"])

@@ -1,0 +1,61 @@
+"""What surrounds every phase of work: its energy goes to the trace, its progress and grams to the person waiting."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from lichen.carbon import grams, grams_text, intensity
+from lichen.config import CarbonConfig
+from lichen.energy import Trace, find_meters, trace_name
+from lichen.progress import Progress
+
+
+class Watch:
+    """Joins a trace of energy readings with progress bars that show the grams so far."""
+
+    def __init__(self, trace: Trace, carbon: CarbonConfig, *, quiet: bool) -> None:
+        self.trace, self.quiet = trace, quiet
+        self._intensity, self._pue = intensity(carbon.grid, carbon.month), carbon.pue
+
+    @contextmanager
+    def phase(self, name: str, total: int) -> Iterator[Progress]:
+        """Measure everything inside as phase ``name``; the yielded ``Progress`` counts its ``total`` images."""
+        with self.trace.phase(name), self.bar(name, total) as progress:
+            yield progress
+
+    def bar(self, title: str, total: int) -> Progress:
+        """A ``Progress`` with the grams so far, for work whose phases are measured one by one."""
+        return Progress(title, total, note=self.grams_so_far, quiet=self.quiet)
+
+    def energy_so_far(self) -> dict[str, float | None]:
+        """Joules of everything in the trace; None where nothing can be measured."""
+        return asdict(self.trace.so_far())
+
+    def grams_so_far(self) -> str:
+        """CO2e of everything in the trace, in words; empty where nothing can be measured."""
+        bounds_j = self.trace.so_far().bounds_j()
+        if bounds_j is None:
+            return ""
+        return f"{grams_text(grams(bounds_j, self._intensity, self._pue))} CO2e so far"
+
+
+@contextmanager
+def watching(folder: Path, carbon: CarbonConfig, *, quiet: bool) -> Iterator[Watch]:
+    """A ``Watch`` whose trace lies in ``folder``, with every meter that this machine has."""
+    # an unknown place is the user's mistake: say so before anything is measured
+    intensity(carbon.grid, carbon.month)
+    with Trace(folder / trace_name(), find_meters(), synchronise=_synchronise) as trace:
+        yield Watch(trace, carbon, quiet=quiet)
+        if trace.problem and not quiet:
+            print(f"note: {trace.problem}", file=sys.stderr)  # noqa: T201 (the command line's own voice)
+
+
+def _synchronise() -> None:
+    """Wait for the GPU, so that work handed to it counts for the phase that handed it over."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()

@@ -1,0 +1,75 @@
+"""Results in words for the terminal: ten lines for a run, a table for many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lichen.carbon import Range, energy_range_text, energy_text, grams_range_text, grams_text
+from lichen.runs import RunRow
+
+VERDICTS = {
+    "clean": "clean: no copy of a training patient found",
+    "copies": "COPIES of training patients found: do not share this set as it is",
+    "inconclusive": "inconclusive: too few held-out patients to say that there is no copy",
+}
+
+
+def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
+    """What a run did, cost and found."""
+    images, model, sampling, audit = (summary[name] for name in ("images", "model", "sampling", "audit"))
+    energy, share = summary["energy"], audit["resolution"]["detectable_share"]
+    shape = " x ".join(map(str, images["shape"][1:]))
+    sizes = [f"{name} {model[f'{name}_parameters'] / 1e6:.2f} M" for name in ("autoencoder", "denoiser")]
+    found = f"{audit['copies']} of {audit['tested']} flagged; smallest share of copies that could be seen: {share:.0%}"
+    rows = [
+        ("images", f"{summary['label']}: {images['train_images']} of {images['train_patients']} patients for training"),
+        ("", f"{images['held_out_images']} of {images['held_out_patients']} patients held out; grid {shape}"),
+        ("model", f"{' and '.join(sizes)} parameters"),
+        ("samples", f"{audit['tested']} by {sampling['sampler']}, {sampling['network_calls']} network calls each"),
+        ("energy", _energy(energy["total"], energy["phases"])),
+        ("carbon", _carbon(summary["carbon"])),
+        ("verdict", VERDICTS[audit["verdict"]]),
+        ("", found),
+        ("quality", _quality(summary["quality"]["kernel_distance"])),
+        ("report", str(folder / "report.html")),
+    ]
+    return "\n".join(f"{name:<8} {text}" for name, text in rows)
+
+
+def runs_table(rows: Sequence[RunRow], root: Path) -> str:
+    """The runs under ``root``, one line each."""
+    if not rows:
+        return f"no runs in {root}; make one with: lichen run --out {root / 'first'}"
+    cells = [("run", "state", "energy", "CO2e", "verdict")]
+    for row in rows:
+        energy = None if row.energy_kwh is None else row.energy_kwh * 3.6e6
+        grams = "not measured" if row.carbon_g is None else grams_text(Range(**row.carbon_g))
+        cells.append((row.path, row.state, energy_text(energy), grams, row.verdict or "not audited"))
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _energy(total: dict[str, float | None], phases: Sequence[dict[str, Any]]) -> str:
+    if total["low_j"] is None:
+        return "not measured"
+    sources = sorted({part["source"] for phase in phases for part in phase["components"]})
+    span = energy_range_text(total["low_j"], total["high_j"])
+    return f"{energy_text(total['energy_j'])} ({span}; {', '.join(sources)})"
+
+
+def _carbon(carbon: dict[str, Any] | None) -> str:
+    if carbon is None:
+        return "not measured"
+    total = Range(**carbon["total_g"])
+    if total.estimate is None:
+        return f"{grams_range_text(total)} CO2e, place unknown; name it with --carbon.grid, e.g. FR"
+    when = f"month {carbon['month']} of {carbon['year']}" if carbon["month"] else f"{carbon['year']}"
+    return f"{grams_text(total)} CO2e ({grams_range_text(total)}) in {carbon['zone_name']}, {when}"
+
+
+def _quality(distance: dict[str, Any]) -> str:
+    synthetic, real = distance["synthetic"]["value"], distance["real"]
+    beside = "" if real is None else f"; real images among themselves {real['value']:.3g}"
+    return f"kernel distance to held-out images {synthetic:.3g}{beside}"

@@ -1,0 +1,136 @@
+"""What the network predicts, and the bridge from a network to a denoiser."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from lichen.config import Objective
+from lichen.diffusion import (
+    LEVELS,
+    Network,
+    add_noise,
+    make_alphas_cumprod,
+    noise_levels,
+    sigmas_of,
+    target,
+    vp_denoiser,
+    x0_from_output,
+)
+
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+ALPHAS_CUMPROD = make_alphas_cumprod()
+SIGMAS = sigmas_of(ALPHAS_CUMPROD)
+
+
+def images(count: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(count, 2, 3, 5, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_true_target_gives_back_x0_at_every_training_level(objective: Objective) -> None:
+    x0, noise = images(LEVELS, 1), images(LEVELS, 2)
+    x_t = add_noise(x0, noise, ALPHAS_CUMPROD)
+    output = target(objective, x0, noise, ALPHAS_CUMPROD)
+    torch.testing.assert_close(x0_from_output(objective, x_t, output, ALPHAS_CUMPROD), x0, rtol=0, atol=1e-10)
+
+
+def test_v_in_float32_gives_back_x0_to_rounding_at_every_training_level() -> None:
+    x0, noise = images(LEVELS, 1, torch.float32), images(LEVELS, 2, torch.float32)
+    x_t = add_noise(x0, noise, ALPHAS_CUMPROD)
+    x0_again = x0_from_output("v", x_t, target("v", x0, noise, ALPHAS_CUMPROD), ALPHAS_CUMPROD)
+    assert x0_again.dtype == torch.float32
+    torch.testing.assert_close(x0_again, x0, rtol=0, atol=2e-6)
+
+
+def test_noised_unit_variance_images_keep_unit_variance() -> None:
+    for alpha_bar in ALPHAS_CUMPROD[[0, 500, 999]]:
+        x_t = add_noise(images(4000, 1), images(4000, 2), alpha_bar)
+        assert x_t.var().item() == pytest.approx(1.0, abs=0.02)
+
+
+def test_v_is_the_velocity_of_the_rotation_from_x0_to_noise() -> None:
+    # x(phi) = cos(phi) x0 + sin(phi) eps has dx/dphi = v: Salimans & Ho 2022, App. D
+    x0, noise = images(1, 1), images(1, 2)
+    phi = torch.tensor(0.7, dtype=torch.float64)
+    ahead, behind = (add_noise(x0, noise, (phi + step).cos() ** 2) for step in (1e-6, -1e-6))
+    velocity = (ahead - behind) / 2e-6
+    torch.testing.assert_close(target("v", x0, noise, phi.cos() ** 2), velocity, rtol=0, atol=1e-8)
+
+
+def test_one_level_per_image_is_the_same_as_each_image_alone() -> None:
+    x0, noise, alpha_bar = images(3, 1), images(3, 2), ALPHAS_CUMPROD[[0, 400, 999]]
+    together = add_noise(x0, noise, alpha_bar)
+    for i in range(3):
+        assert torch.equal(together[i : i + 1], add_noise(x0[i : i + 1], noise[i : i + 1], alpha_bar[i]))
+
+
+def exact_network(x0: Tensor, objective: Objective) -> Network:
+    """A network that knows the one image there is: from x_t and t it works out the noise, and says v or eps."""
+
+    def network(x_t: Tensor, time_steps: Tensor) -> Tensor:
+        alpha_bar = ALPHAS_CUMPROD[time_steps.round().long()].reshape(-1, 1, 1, 1)
+        noise = (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
+        return target(objective, x0, noise, alpha_bar.flatten())
+
+    return network
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("time_step", [0, 1, 313, 998, 999])
+def test_the_bridge_undoes_the_scaling_and_the_objective_exactly(objective: Objective, time_step: int) -> None:
+    x0, noise = images(2, 1), images(2, 2)
+    denoise = vp_denoiser(exact_network(x0, objective), ALPHAS_CUMPROD, objective)
+    x = x0 + SIGMAS[time_step] * noise
+    torch.testing.assert_close(denoise(x, SIGMAS[time_step]), x0, rtol=0, atol=1e-9)
+
+
+def time_steps_seen(sigmas: Tensor, dtype: torch.dtype = torch.float32) -> list[float]:
+    seen: list[Tensor] = []
+
+    def network(x_t: Tensor, time_steps: Tensor) -> Tensor:
+        assert time_steps.shape == (len(x_t),)
+        seen.append(time_steps[0])
+        return torch.zeros_like(x_t)
+
+    denoise = vp_denoiser(network, ALPHAS_CUMPROD, "v")
+    for sigma in sigmas:
+        denoise(torch.zeros(2, 1, 4, dtype=dtype), sigma)
+    return [float(time_step) for time_step in seen]
+
+
+def test_training_levels_reach_the_network_as_their_own_index() -> None:
+    assert time_steps_seen(SIGMAS) == pytest.approx(range(LEVELS), abs=1e-4)
+
+
+def test_both_ends_of_every_schedule_are_the_first_and_last_time_step_exactly() -> None:
+    assert time_steps_seen(noise_levels("karras", 7, ALPHAS_CUMPROD)[[0, -2]]) == [LEVELS - 1, 0]
+
+
+def test_half_way_in_log_sigma_is_half_way_in_time() -> None:
+    between = (SIGMAS[500] * SIGMAS[501]).sqrt()
+    assert time_steps_seen(between[None]) == pytest.approx([500.5], abs=1e-4)
+
+
+def test_bfloat16_images_keep_their_time_step() -> None:
+    assert time_steps_seen(SIGMAS[[997]], torch.bfloat16) == pytest.approx([997], abs=1e-3)
+
+
+def test_a_network_in_bfloat16_gives_an_estimate_in_the_dtype_of_x() -> None:
+    denoise = vp_denoiser(lambda x_t, _: x_t.bfloat16(), ALPHAS_CUMPROD, "v")
+    estimate = denoise(torch.ones(1, 1, 4), SIGMAS[500])
+    assert estimate.dtype == torch.float32
+    # v = x_t: x0 = (alpha - sigma) x_t with alpha^2 + sigma^2 = 1
+    alpha_bar = ALPHAS_CUMPROD[500]
+    expected = ((alpha_bar.sqrt() - (1 - alpha_bar).sqrt()) * alpha_bar.sqrt()).float()
+    torch.testing.assert_close(estimate, expected.expand(1, 1, 4), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("factor", [0.99, 1.01])
+def test_a_noise_level_the_network_never_saw_is_refused(factor: float) -> None:
+    sigma = SIGMAS[0] * factor if factor < 1 else SIGMAS[-1] * factor
+    with pytest.raises(ValueError, match="outside the trained range"):
+        time_steps_seen(sigma[None])
