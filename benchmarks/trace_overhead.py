@@ -32,8 +32,8 @@ def main() -> None:
     meters = "; ".join(meter.describe() for meter in find_meters())
     note = (
         f"Meters: {meters}. {CHILDREN} child processes, {len(psutil.pids())} processes on the machine. "
-        "The share of a core is that of a sample and a look for new children every 10 s and of reading the meters every "
-        f"{FRESH_S:g} s, as a progress bar causes it."
+        "The share of a core is that of a sample and a look for new children every 10 s and of reading the meters "
+        f"every {FRESH_S:g} s, as a progress bar causes it."
     )
     write_results(__file__, ("figure", "value"), list(figures.items()), note)
 

@@ -119,14 +119,13 @@ def test_bfloat16_images_keep_their_time_step() -> None:
     assert time_steps_seen(SIGMAS[[997]], torch.bfloat16) == pytest.approx([997], abs=1e-3)
 
 
-def test_a_network_in_bfloat16_gives_an_estimate_in_the_dtype_of_x() -> None:
-    denoise = vp_denoiser(lambda x_t, _: x_t.bfloat16(), ALPHAS_CUMPROD, "v")
-    estimate = denoise(torch.ones(1, 1, 4), SIGMAS[500])
+def test_a_network_in_bfloat16_adds_only_the_rounding_of_its_output() -> None:
+    x, sigma = images(3, 1, torch.float32), SIGMAS[500]
+    x_t = x / (1 + sigma**2).sqrt()
+    estimate = vp_denoiser(lambda x_t, _: x_t.bfloat16(), ALPHAS_CUMPROD, "v")(x, sigma)
+    expected = x0_from_output("v", x_t, x_t.bfloat16().float(), ALPHAS_CUMPROD[500])
     assert estimate.dtype == torch.float32
-    # v = x_t: x0 = (alpha - sigma) x_t with alpha^2 + sigma^2 = 1
-    alpha_bar = ALPHAS_CUMPROD[500]
-    expected = ((alpha_bar.sqrt() - (1 - alpha_bar).sqrt()) * alpha_bar.sqrt()).float()
-    torch.testing.assert_close(estimate, expected.expand(1, 1, 4), rtol=0, atol=2e-3)
+    torch.testing.assert_close(estimate, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [0.99, 1.01])

@@ -161,6 +161,9 @@ def test_unipc_integrates_an_estimate_quadratic_in_log_sigma_exactly_after_its_f
 
     x = torch.full((1, 1, 1), 7.0, dtype=torch.float64)
     states = [state.item() for state in states_before_each_step("unipc", denoise, x, sigmas)]
+    # the first step has only its two ends: their mean, held
+    ends = (estimate(-math.log(4.0)) + estimate(-math.log(2.0))) / 2
+    assert states[1] == pytest.approx(ends + 0.5 * (7.0 - ends), rel=1e-12)
     for i in (2, 3, 4):
         s, u = sigmas[i - 1].item(), sigmas[i].item()
         exact = u / s * states[i - 1] + u * (antiderivative(-math.log(u)) - antiderivative(-math.log(s)))

@@ -195,7 +195,7 @@ def train_denoiser(
     network: torch.nn.Module, config: RunConfig, latents: Latents, folder: RunFolder, watch: Watch
 ) -> torch.nn.Module:
     """The averaged denoiser, trained on normalised latents."""
-    settings = config.training
+    settings, device = config.training, next(network.parameters()).device
     recipe = Recipe(
         phase="diffusion",
         images=settings.images_seen,
@@ -209,7 +209,7 @@ def train_denoiser(
     )
     state = folder.checkpoints / "diffusion.state.safetensors"
     with watch.phase("diffusion", recipe.images) as step:
-        loss = denoiser_loss(settings.objective, make_alphas_cumprod())
+        loss = denoiser_loss(settings.objective, make_alphas_cumprod().to(device))
         return train(network, latents.values, loss, recipe, state_path=state, log=folder.append_log, step=step)
 
 

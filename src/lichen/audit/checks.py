@@ -37,7 +37,7 @@ def check_apart(
 
     Such a held-out patient resembles the training set as a copy does, and would make copies look usual.
     """
-    if shared := sorted(_known_patients(train) & _known_patients(reference)):
+    if shared := sorted(known_patients(train) & known_patients(reference)):
         patient = shared[0]
         in_train = train.names[train.patients.index(patient)]
         in_reference = reference.names[reference.patients.index(patient)]
@@ -79,7 +79,7 @@ def count_duplicates(prints: list[str | None]) -> int:
     return len(known) - len(set(known))
 
 
-def _known_patients(images: ImageSet) -> set[str]:
+def known_patients(images: ImageSet) -> set[str]:
     """Patients of whom more is known than a file's name: 0001.png in two folders need not be one patient."""
     return {patient for patient, name in zip(images.patients, images.names, strict=True) if patient != name}
 

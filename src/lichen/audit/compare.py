@@ -48,14 +48,14 @@ def audit(
     and all synthetic ones. Raises ``AuditError`` if the sets cannot be compared or are not apart, or if a score is
     unknown.
     """
-    from lichen.audit.checks import check_apart, check_sets, count_duplicates, fingerprints
+    from lichen.audit.checks import check_apart, check_sets, count_duplicates, fingerprints, known_patients
 
     scores = [find_score(name) for name in dict.fromkeys(config.scores)]
     check_sets(synthetic, train, reference)
     train_prints = fingerprints(train.voxels)
     check_apart(train, reference, train_prints, fingerprints(reference.voxels))
-    known = {print_: at for at, print_ in enumerate(train_prints) if print_ is not None}
-    identical = [known.get(print_, -1) if print_ else -1 for print_ in fingerprints(synthetic.voxels)]
+    first_of = {print_: at for at, print_ in reversed(list(enumerate(train_prints))) if print_ is not None}
+    identical = [first_of.get(print_, -1) if print_ else -1 for print_ in fingerprints(synthetic.voxels)]
 
     scored = [_score(score, synthetic, train, reference, step) for score in scores]
     p_values = bonferroni(np.stack([s.p_values for s in scored]))
@@ -83,7 +83,7 @@ def audit(
         counts=counts,
         resolution=resolved,
         findings=findings,
-        limitations=_limitations(scores, counts, resolved),
+        limitations=_limitations(scores, counts, resolved, has_patients=bool(known_patients(reference))),
     )
 
 
@@ -133,7 +133,9 @@ def _verdict(findings: Sequence[Finding], counts: Counts, resolved: Resolution) 
     return "clean" if resolved.is_enough and not nothing_compared else "inconclusive"
 
 
-def _limitations(scores: Sequence[Score], counts: Counts, resolved: Resolution) -> tuple[str, ...]:
+def _limitations(
+    scores: Sequence[Score], counts: Counts, resolved: Resolution, *, has_patients: bool
+) -> tuple[str, ...]:
     found = [score.blind_spots for score in scores]
     found += [
         "the share of copies that would be found was not measured by planting known ones",
@@ -146,6 +148,8 @@ def _limitations(scores: Sequence[Score], counts: Counts, resolved: Resolution) 
         found.insert(0, f"{resolved.patients} held-out patients are too few to find any share of copies")
     else:
         found.insert(0, f"copies that make up less than {resolved.detectable_share:.1%} of the images may go unnoticed")
+    if not has_patients:
+        found.append("nothing says which held-out images are of one patient; each was counted as a patient of its own")
     if counts.synthetic_not_comparable:
         found.append(f"{counts.synthetic_not_comparable} synthetic images are constant and were compared with nothing")
     if resolved.patients < counts.reference_patients:

@@ -178,6 +178,8 @@ def _inside_skull(
     _paint_near(_is_central(points), values, points, partial(_paint_centre, anatomy=anatomy))
     _paint(values, np.maximum(stem - 1.5, points[2] + 8), tissues.fluid)
     _paint(values, stem, 0.4 * tissues.grey + 0.6 * tissues.white)
+    fourth_ventricle = ellipsoid(points, (0, -45, -33), (8, 5, 9))
+    _paint(values, fourth_ventricle, tissues.fluid)
     if anatomy.lesion_axes_mm is not None:
         lesion = np.maximum(ellipsoid(points, anatomy.lesion_centre, anatomy.lesion_axes_mm), hull)
         _paint(values, lesion, tissues.lesion, edge_mm=4)
@@ -188,7 +190,7 @@ def _sulci(points: Floats, hull: Floats, anatomy: Anatomy) -> Floats:
     """Distance (N,) to the nearest sheet of fluid that cuts into the cerebrum."""
     folded = _folded(points)
     x, y, z = folded
-    callosum = ellipsoid(points * column((0, 1, 1)), (0, -6, 2), (1, 40, 25))
+    callosum = ellipsoid(points, (0, -6, 2), (1000, 40, 25))
     longitudinal = np.hypot(x, np.maximum(-callosum, 0))
     # The lateral fissure climbs backwards; inwards it opens onto the insula.
     climb = 0.455 * (y - 20) + 0.89 * (z + 12)
@@ -215,7 +217,7 @@ def _sulci(points: Floats, hull: Floats, anatomy: Anatomy) -> Floats:
 
 
 def _paint_cerebellum(values: Floats, points: Floats, fluid_mm: float, tissues: Tissues) -> None:
-    """Grey folia, layered around the stalk and parted by fluid, a core of white matter, the fourth ventricle."""
+    """Grey folia, layered around the stalk and parted by fluid, on a core of white matter."""
     folded = _folded(points)
     cerebellum = _cerebellum(folded) + 0.3 * fluid_mm
     from_stalk = (folded - column((0, -40, -32))) * column((0.7, 1, 1.2))
@@ -223,7 +225,6 @@ def _paint_cerebellum(values: Floats, points: Floats, fluid_mm: float, tissues: 
     _paint(values, cerebellum, tissues.grey)
     _paint(values, np.maximum(clefts, cerebellum), 0.5 * (tissues.grey + tissues.fluid))
     _paint(values, ellipsoid(folded, (17, -56, -34), (19, 15, 10)), tissues.white, edge_mm=5)
-    _paint(values, ellipsoid(folded, (0, -45, -33), (8, 5, 9)), tissues.fluid)
 
 
 def _is_central(points: Floats) -> NDArray[np.bool_]:

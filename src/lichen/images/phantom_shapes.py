@@ -19,9 +19,11 @@ Triple = tuple[float, float, float]
 def ellipsoid(points: Floats, centre: Triple, semi_axes_mm: Triple) -> Floats:
     """Distance (N,) to an axis-aligned ellipsoid, to first order: radius * (radius - 1) / |gradient|."""
     weights = np.array(semi_axes_mm, np.float32) ** np.array(((-2,), (-4,)), np.float32)
-    offset = points - column(centre)
-    radius, slope = np.sqrt(weights @ (offset * offset))
-    distances: Floats = radius * (radius - 1) / np.maximum(slope, 1e-6)
+    squares = points - column(centre)
+    squares *= squares
+    squares += 1e-6  # keeps radius / slope defined at the centre, where both would be 0
+    radius, slope = np.sqrt(weights @ squares)
+    distances: Floats = radius * (radius - 1) / slope
     return distances
 
 

@@ -12,7 +12,6 @@ from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from lichen.config import PhantomKind
 from lichen.images.phantom_anatomy import Anatomy, draw_anatomy
@@ -125,15 +124,19 @@ def render(anatomy: Anatomy, grid: Grid, to_head: Affine) -> Floats:
 
 def rigid(turn_deg: Triple, shift_mm: Triple) -> Affine:
     """(4, 4): rotation about the fixed axes x, then y, then z through the origin, then a shift."""
+    (cos_x, cos_y, cos_z), (sin_x, sin_y, sin_z) = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    about_x = np.array(((1, 0, 0), (0, cos_x, -sin_x), (0, sin_x, cos_x)))
+    about_y = np.array(((cos_y, 0, sin_y), (0, 1, 0), (-sin_y, 0, cos_y)))
+    about_z = np.array(((cos_z, -sin_z, 0), (sin_z, cos_z, 0), (0, 0, 1)))
     motion = np.eye(4)
-    motion[:3, :3] = Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix()
+    motion[:3, :3] = about_z @ about_y @ about_x
     motion[:3, 3] = shift_mm
     return motion
 
 
 def bias_field(shape: tuple[int, int, int], random: np.random.Generator) -> Floats:
     """Slow factor (shape) around 1 by which a coil brightens and darkens: the exponential of a random quadratic."""
-    x, y, z = (2 * (np.indices(shape, np.float32)[axis] + 0.5) / shape[axis] - 1 for axis in range(3))
+    x, y, z = ((2 * index + 1) / size - 1 for index, size in zip(np.indices(shape, np.float32), shape, strict=True))
     terms = np.stack((x, y, z, x * y, y * z, z * x, x * x, y * y, z * z))
     exponent = np.tensordot(random.normal(0, 0.06, len(terms)).astype(np.float32), terms, axes=1)
     factors: Floats = np.exp(exponent - exponent.mean())
@@ -168,7 +171,8 @@ GRIDS: dict[PhantomKind, Grid] = {
     "2d": Grid(
         shape=(64, 64, 1),
         affine=_centred((64, 64, 1), 3.25 * np.array(((0.0, -1, 0), (-1, 0, 0), (0, 0, 1)))),
-        subvoxels=np.array(((-1, -1, 1, 1), (-1, 1, -1, 1), (0, 0, 0, 0)), np.float32) / np.float32(4),
+        # Each third of a row and of a column once: smoother edges than 2 x 2 readings, for less work.
+        subvoxels=np.array(((-1, 0, 1), (0, 1, -1), (0, 0, 0)), np.float32) / np.float32(3),
     ),
     "3d": Grid(
         shape=(32, 40, 32),

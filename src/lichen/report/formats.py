@@ -141,12 +141,10 @@ def label(key: str) -> str:
     return words[:1].upper() + words[1:] + unit
 
 
-def rows_of(facts: Facts, *, without: frozenset[str] = frozenset(), depth: int = 3) -> tuple[tuple[str, str], ...]:
+def rows_of(facts: Facts, *, depth: int = 3) -> tuple[tuple[str, str], ...]:
     """(label, value) for every text, number, flag and list of them in ``facts``; nested objects prefix their labels."""
     rows: list[tuple[str, str]] = []
     for key in facts.keys():  # noqa: SIM118 (not a dict)
-        if key in without:
-            continue
         below = facts.at(key)
         if below.keys() and depth > 1:
             for name, value in rows_of(below, depth=depth - 1):

@@ -106,9 +106,9 @@ def _moment(text: str) -> str:
     """``2026-01-01 00:00 UTC``; a text that is no moment stays as it is."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if moment.tzinfo else text
+    except (ValueError, OverflowError):
         return text
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if moment.tzinfo else text
 
 
 def _notices(summary: Document) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def draw_samples(
             for batch, part in zip(batches[start : start + ahead], latents, strict=True):
                 for index, image in enumerate(decode_images(generator, part), start=batch * size):
                     if index in wanted:
-                        path = folder / sample_name(index, generator.spec.spatial_dims)
+                        path = folder / sample_name(index, generator.spec)
                         write_sample(path, image.numpy(), affine, sample_identity(generator, config, index))
 
 

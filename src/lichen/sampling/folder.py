@@ -8,12 +8,13 @@ from typing import Any
 
 from lichen.config import SamplingConfig
 from lichen.errors import RunError
-from lichen.training.generator import Generator
+from lichen.images.write import sample_suffix, sidecar_path
+from lichen.training.generator import Generator, GeneratorSpec
 
 
-def sample_name(index: int, spatial_dims: int) -> str:
-    """File name of sample ``index``: 16-bit PNG for pictures, compressed NIfTI for volumes."""
-    return f"sample-{index:06}{'.png' if spatial_dims == 2 else '.nii.gz'}"
+def sample_name(index: int, spec: GeneratorSpec) -> str:
+    """File name of sample ``index``: PNG for pictures, compressed NIfTI for volumes and many channels."""
+    return f"sample-{index:06}{sample_suffix(spec.image_shape[0], spec.spatial_dims)}"
 
 
 def sample_identity(generator: Generator, config: SamplingConfig, index: int) -> dict[str, Any]:
@@ -33,15 +34,15 @@ def sample_identity(generator: Generator, config: SamplingConfig, index: int) ->
 def missing_samples(folder: Path, generator: Generator, config: SamplingConfig) -> list[int]:
     """The indices below ``config.count`` that are not in ``folder`` yet.
 
-    A sample is there when both its image and its sidecar are; the sidecar is written last.
+    A sample is there when both its image and its sidecar are.
 
     Raises:
         RunError: the folder holds samples of another checkpoint, sampler or seed.
     """
     missing = []
     for index in range(config.count):
-        image = folder / sample_name(index, generator.spec.spatial_dims)
-        sidecar = image.with_name(f"sample-{index:06}.json")
+        image = folder / sample_name(index, generator.spec)
+        sidecar = sidecar_path(image)
         if not (image.is_file() and sidecar.is_file()):
             missing.append(index)
             continue

@@ -15,7 +15,8 @@ def denoiser_loss(objective: Objective, alphas_cumprod: Tensor) -> Loss:
     """Mean squared error between the network's output and the objective's target, at random noise levels.
 
     Levels are stratified over the batch (one from each of B equal parts of the schedule), which leaves the mean of the
-    loss unchanged and lowers its variance (Kingma et al., arXiv 2107.00630, appendix I.1).
+    loss unchanged and lowers its variance (Kingma et al., arXiv 2107.00630, appendix I.1). ``alphas_cumprod`` lies on
+    the device of the latents.
     """
     levels = len(alphas_cumprod)
 
@@ -25,7 +26,7 @@ def denoiser_loss(objective: Objective, alphas_cumprod: Tensor) -> Loss:
         share = (torch.arange(batch, device=device) / batch + offset) % 1
         timesteps = (share * levels).long().clamp_max(levels - 1)
         noise = torch.randn(latents.shape, generator=generator, device=device)
-        alpha_bar = alphas_cumprod.to(device)[timesteps].view(-1, *(1,) * (latents.ndim - 1))
+        alpha_bar = alphas_cumprod[timesteps]
         output = network(add_noise(latents, noise, alpha_bar), timesteps)
         return functional.mse_loss(output.float(), target(objective, latents, noise, alpha_bar))
 
