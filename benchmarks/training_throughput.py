@@ -1,7 +1,7 @@
 """Images per second of lichen's training loop against a plain loop over the same MONAI networks.
 
-The plain loop is what a careful user writes after MONAI's tutorials: a DataLoader over the latents, DDPMScheduler, Adam,
-one step at a time; no moving average, no clipping, no log. lichen's loop does all of these as well. Both see equal
+The plain loop is what a careful user writes after MONAI's tutorials: a DataLoader over the latents, a scheduler,
+Adam; no moving average, no clipping, no log. lichen's loop does all of these as well. Both see equal
 latents on equal networks, in turns within one run, and the ratio of medians is reported.
 
     python benchmarks/training_throughput.py [--rounds 5] [--threads 2]
@@ -108,9 +108,7 @@ def main() -> None:
                     plain = plain_denoiser_loop
                 else:
                     small = AutoencoderConfig(channels=(16, 32, 32))
-                    networks = [
-                        build_autoencoder(small, spatial_dims=spatial_dims, image_channels=1) for _ in range(2)
-                    ]
+                    networks = [build_autoencoder(small, spatial_dims=spatial_dims, image_channels=1) for _ in range(2)]
                     examples, loss, count = pictures, autoencoder_loss(1e-6), images // 2
                     plain = plain_autoencoder_loop
                 start = time.perf_counter()

@@ -22,7 +22,7 @@ from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
 from lichen.options import AuditOptions
 from lichen.progress import Step
-from lichen.quality import KernelDistance, kernel_distance
+from lichen.quality import LEAST_PATIENTS, KernelDistance, kernel_distance
 from lichen.report import write_report
 from lichen.runs import RunFolder
 from lichen.sampling import draw_samples, images_drawn, missing_samples
@@ -40,8 +40,14 @@ MOST_RESTORED = 64
 
 SHAPING = {"images", "autoencoder", "denoiser", "training"}
 """Sections whose settings shape the weights: they cannot change when a run is resumed."""
-FREE = {"training.checkpoint_every_s", "training.device", "training.threads", "images.cache_dir"}
-"""Settings of those sections that shape no weight."""
+FREE = {
+    "training.checkpoint_every_s",
+    "training.device",
+    "training.threads",
+    "images.cache_dir",
+    "sampling.count",
+}
+"""Settings that shape neither weights nor samples."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +101,12 @@ def sample_only(
 
 
 def keep_config(config: RunConfig, folder: RunFolder) -> None:
-    """Write the settings into a new run folder; in an old one, refuse settings that would make another model."""
+    """Write the settings into a new run folder; refuse in an old one what would make other weights or samples."""
     if folder.config.exists():
         before = dict(flatten(load_settings(folder.config, RunConfig())))
+        fixed = SHAPING | ({"sampling"} if any(folder.samples.glob("sample-*")) else set())
         for name, value in flatten(config):
-            shapes_weights = name.partition(".")[0] in SHAPING and name not in FREE
-            if shapes_weights and before[name] != value:
+            if name.partition(".")[0] in fixed and name not in FREE and before[name] != value:
                 raise RunError(
                     f"{folder.path} holds a run with {name} {_words(before[name])}, now it is {_words(value)}",
                     fix="use the old value, or choose another folder with --out",
@@ -257,14 +263,17 @@ def audit_steps(config: AuditConfig, synthetic: Source, reference: ImageSet) -> 
 class Quality:
     """How good a generator is, by figures that need no download."""
 
-    distance: KernelDistance
+    distance: KernelDistance | None
+    """None where a set has too few patients to tell."""
     reconstruction_l1: float
     """Mean absolute error of the autoencoder on held-out images, in units of the range [-1, 1]."""
 
 
 def judge_quality(generator: Generator, data: Data, synthetic: ImageSet, step: Step) -> Quality:
     """Measure how far samples are from held-out images, and how well the autoencoder restores those."""
-    distance = kernel_distance(synthetic, data.held_out, data.train)
+    sets = (synthetic, data.held_out, data.train)
+    enough = all(len(set(images.patients)) >= LEAST_PATIENTS for images in sets)
+    distance = kernel_distance(*sets) if enough else None
     error = reconstruction_l1(generator.autoencoder, data.held_out.voxels[:MOST_RESTORED], batch_size=4)
     step(len(synthetic.names))
     return Quality(distance, error)

@@ -83,11 +83,16 @@ def sample(arguments: list[str]) -> int:
 
     options = _parse(SampleOptions, "sample", arguments)
     from lichen.chain import sample_only, set_up
-    from lichen.config import TrainingConfig
+    from lichen.config import RunConfig, TrainingConfig
     from lichen.runs import RunFolder
+    from lichen.settings import load_settings
     from lichen.watch import watching
 
     is_run = options.model.is_dir()
+    if is_run and RunFolder(options.model).config.is_file():  # what the run said is the default
+        stored = load_settings(RunFolder(options.model).config, RunConfig())
+        default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon)
+        options = _parse(SampleOptions, "sample", arguments, default=default)
     checkpoint = RunFolder(options.model).generator if is_run else options.model
     folder = options.out or (RunFolder(options.model).samples if is_run else options.model.with_name("samples"))
     # the trace of a run's samples belongs to the run; that of a folder of its own, beside the images

@@ -40,7 +40,7 @@ def summarise(
         "energy": energy_summary(read_traces(folder.traces), read_sessions(folder.traces)),
         "sampling": _about_sampling(config, generator),
         "audit": result.as_summary(),
-        "quality": {"kernel_distance": quality.distance.as_json()},
+        "quality": {"kernel_distance": quality.distance and quality.distance.as_json()},
         "provenance": _provenance(command, generator),
     }
     return with_carbon(summary, config.carbon)

@@ -69,7 +69,9 @@ def _carbon(carbon: dict[str, Any] | None) -> str:
     return f"{grams_text(total)} CO2e ({grams_range_text(total)}) in {carbon['zone_name']}, {when}"
 
 
-def _quality(distance: dict[str, Any]) -> str:
+def _quality(distance: dict[str, Any] | None) -> str:
+    if distance is None:
+        return "not measured: too few images or patients"
     synthetic, real = distance["synthetic"]["value"], distance["real"]
     beside = "" if real is None else f"; real images among themselves {real['value']:.3g}"
     return f"kernel distance to held-out images {synthetic:.3g}{beside}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUBSETS = 100
+LEAST_PATIENTS = 4
+"""In each set; fewer give no error of the estimate."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def squared_mmd(
     kernels = _Kernels.of(x, y, groups_x, groups_y)
     everyone_x, everyone_y = np.unique(kernels.patient_x), np.unique(kernels.patient_y)
     for patients, images in ((everyone_x, x), (everyone_y, y)):
-        if len(patients) < 4:
+        if len(patients) < LEAST_PATIENTS:
             raise AuditError(
                 f"a kernel distance between sets of {len(x)} and {len(y)} images: the one of {len(images)} images has "
                 f"{len(patients)} patients; it takes four",

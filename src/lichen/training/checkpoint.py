@@ -42,7 +42,8 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("lichen")
             about = json.loads(header) if header else {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            # cloned: what the file hands out is a view of it, unaligned and gone if the file is cut
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a whole safetensors file ({error})",
@@ -97,10 +98,16 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> d
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what ``optimizer_tensors`` took out."""
-    indices = {name: index for index, (name, _) in enumerate(network.named_parameters())}
+    """Put back what ``optimizer_tensors`` took out.
+
+    Moments get the memory layout of their weights: a fused optimiser walks both by memory position, so moments of
+    another layout would silently belong to other weights.
+    """
+    places = {name: (index, weight) for index, (name, weight) in enumerate(network.named_parameters())}
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         parameter, _, key = name.rpartition("/")
-        state.setdefault(indices[parameter], {})[key] = value
+        index, weight = places[parameter]
+        alike = torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
+        state.setdefault(index, {})[key] = alike.detach()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

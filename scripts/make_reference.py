@@ -1,0 +1,285 @@
+"""Write docs/reference.md: commands, options, settings, presets, exit codes, files.
+
+    python scripts/make_reference.py [PAGE]
+
+Everything that the code knows is taken from it: options and settings from the dataclasses, commands and exit codes from
+the command line. What stands here in words are the files that lichen writes; a test compares them with a real run.
+Same code, same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from lichen import cli, errors
+from lichen.config import RunConfig
+from lichen.options import (
+    AuditOptions,
+    DoctorOptions,
+    InitOptions,
+    ReportOptions,
+    RunOptions,
+    RunsOptions,
+    SampleOptions,
+)
+from lichen.presets import PresetName, load_preset
+from lichen.settings import field_docs, flatten
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
+
+OPTIONS: dict[str, type] = {
+    "init": InitOptions,
+    "run": RunOptions,
+    "train": RunOptions,
+    "sample": SampleOptions,
+    "audit": AuditOptions,
+    "report": ReportOptions,
+    "runs": RunsOptions,
+    "doctor": DoctorOptions,
+}
+"""The dataclass of options of each command."""
+
+EXIT_CODES = {
+    0: "The command did what was asked. After `run` and `audit`: the verdict is `clean`.",
+    1: "`run` and `audit`: the verdict is `copies`.",
+    2: "Something that was given cannot be used. A message on stderr says what, and how to put it right.",
+    3: "`run` and `audit`: the verdict is `inconclusive`.",
+    130: "Interrupted from the keyboard. The same command again goes on.",
+}
+
+RUN_FOLDER = {
+    "config.yaml": "All settings of the run. It can be given to `--config`.",
+    "log.jsonl": "One JSON object a line while training: `time`, `phase`, `images_seen`, `loss`, `learning_rate`, "
+    "`gradient_norm`.",
+    "energy-<host>-<rank>.jsonl": "What the meters said, one JSON object a line. Each process appends to its own file.",
+    "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",
+    "checkpoints/diffusion.state.safetensors": "State of the denoiser's training, to resume from.",
+    "checkpoints/generator.safetensors": "The finished generator: averaged weights, architecture, latent scale.",
+    "samples/sample-<index>.png": "A synthetic picture of one channel (16-bit gray) or three (8-bit colour).",
+    "samples/sample-<index>.nii.gz": "A synthetic volume, or a picture with another number of channels; float32 from "
+    "0 to 1.",
+    "samples/sample-<index>.json": "The sidecar of a synthetic image; see below.",
+    "audit/audit.json": "The verdict and one finding per synthetic image. **Names training images and patients**: "
+    "keep it as private as they are.",
+    "summary.json": "Results of every step, without the name of any image or patient. It holds the command as typed, "
+    "so folder names too.",
+    "report.html": "The page for people. Copies are listed with **the names of their nearest training images**.",
+    ".lock": "Keeps two processes out of one folder. Empty.",
+}
+
+SIDECAR = {
+    "synthetic": "Always `true`. The image file itself says it as well.",
+    "checkpoint_sha256": "SHA-256 of the generator that made the image.",
+    "sampler": "Name of the sampler.",
+    "schedule": "Name of the schedule of noise levels.",
+    "steps": "Noise levels visited.",
+    "batch_size": "Images drawn together.",
+    "seed": "Seed of the whole set.",
+    "index": "Number of the image in the set.",
+    "affine": "4 x 4: voxel index to millimetres.",
+}
+
+AUDIT = {
+    "lichen": "Version that wrote the file.",
+    "verdict": "`clean`, `copies` or `inconclusive`.",
+    "exit_code": "0, 1 or 3.",
+    "counts": "Images and patients compared, repeated training images, images that could not be compared.",
+    "resolution": "`patients` held out, `smallest_p` possible, `detectable_share` of copies, `patients_needed` more.",
+    "settings": "The settings of the audit.",
+    "images": "One finding per synthetic image: `file`, `score` and `score_name`, `scores` (all of them), `p_value`, "
+    "`flagged`, `identical`, `nearest_image`, `nearest_patient`.",
+    "copies": "File names of the flagged images.",
+    "not_tested": "What the audit cannot see, one sentence each.",
+    "inputs": "SHA-256 of what was compared.",
+}
+
+
+def main(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(reference(), encoding="utf-8")
+    print(path)
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = (_head(), _commands(), _settings(), _presets(), _exit_codes(), _files(), _errors())
+    return "\n".join(line for part in parts for line in part).rstrip() + "\n"
+
+
+def _head() -> Iterator[str]:
+    yield "<!-- Written by scripts/make_reference.py. Change the code, then run it again. -->"
+    yield "# Reference"
+    yield ""
+    yield "Commands, options, settings and files of lichen. How to use them: [how-to](how-to.md)."
+    yield ""
+
+
+def _commands() -> Iterator[str]:
+    yield "## Commands"
+    yield ""
+    yield "Every option is also listed by `lichen COMMAND --help`."
+    yield ""
+    shown: dict[type, str] = {}
+    for name, command in cli.COMMANDS.items():
+        options = OPTIONS[name]
+        yield f"### lichen {name}"
+        yield ""
+        yield inspect.cleandoc((command if options is RunOptions else options).__doc__ or "")
+        yield ""
+        first = shown.setdefault(options, name)
+        if first != name:
+            yield f"It takes the options of [lichen {first}](#lichen-{first})."
+            yield ""
+            continue
+        rows, sections = _options(options)
+        yield from _table(("option", "type", "default", "meaning"), rows)
+        if sections:
+            listed = ", ".join(f"[`--{section}.*`](#{section})" for section in sections)
+            yield f"And the settings {listed}."
+            yield ""
+
+
+def _options(options: type) -> tuple[list[tuple[str, ...]], list[str]]:
+    """The rows of a command's own options, and the names of the sections of settings that it takes too."""
+    hints, docs = get_type_hints(options, include_extras=True), field_docs(options)
+    rows: list[tuple[str, ...]] = []
+    sections: list[str] = []
+    for field in dataclasses.fields(options):
+        kind = hints[field.name]
+        if dataclasses.is_dataclass(kind):
+            sections.append(field.name)
+            continue
+        positional = get_origin(kind) is Annotated
+        plain = get_args(kind)[0] if positional else kind
+        name = field.name.upper() if positional else _option(field.name)
+        default = "required" if field.default is dataclasses.MISSING else _value(field.default)
+        rows.append((f"`{name}`", _type(plain), default, docs[field.name]))
+    return rows, sections
+
+
+def _settings() -> Iterator[str]:
+    yield "## Settings"
+    yield ""
+    yield "Each is an option of the command line and a key of a YAML file: `--images.held-out-fraction 0.5` is"
+    yield ""
+    yield from ("```yaml", "images:", "  held_out_fraction: 0.5", "```", "")
+    yield "The command line replaces the YAML file, and the YAML file replaces the preset. The defaults below hold"
+    yield "where none of them says anything."
+    yield ""
+    for section in dataclasses.fields(RunConfig):
+        part = getattr(RunConfig(), section.name)
+        hints, docs = get_type_hints(type(part)), field_docs(type(part))
+        yield f"### {section.name}"
+        yield ""
+        yield inspect.cleandoc(type(part).__doc__ or "")
+        yield ""
+        rows = [
+            (
+                f"`{setting.name}`",
+                f"`{_option(f'{section.name}.{setting.name}')}`",
+                _type(hints[setting.name]),
+                _value(getattr(part, setting.name)),
+                docs[setting.name],
+            )
+            for setting in dataclasses.fields(part)
+        ]
+        yield from _table(("setting", "option", "type", "default", "meaning"), rows)
+
+
+def _presets() -> Iterator[str]:
+    yield "## Presets"
+    yield ""
+    yield "What `--preset` sets. The images decide whether its 2D or its 3D settings apply. An empty cell is the default."
+    yield ""
+    names = [(preset, dims) for preset in get_args(PresetName) for dims in (2, 3)]
+    loaded = [dict(flatten(load_preset(preset, dims))) for preset, dims in names]
+    rows = []
+    for setting, default in flatten(RunConfig()):
+        values = [preset[setting] for preset in loaded]
+        if setting != "images.phantoms" and any(value != default for value in values):
+            rows.append((f"`{setting}`", *("" if value == default else _value(value) for value in values)))
+    yield from _table(("setting", *(f"{preset}, {dims}D" for preset, dims in names)), rows)
+
+
+def _exit_codes() -> Iterator[str]:
+    yield "## Exit codes"
+    yield ""
+    yield from _table(("code", "meaning"), [(str(code), words) for code, words in EXIT_CODES.items()])
+
+
+def _files() -> Iterator[str]:
+    yield "## Run folder"
+    yield ""
+    yield "The folder is the whole state of a run. Files are plain, and are written whole or appended to."
+    yield ""
+    yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RUN_FOLDER.items()])
+    yield "`lichen audit` writes `audit.json`, an energy trace and `.lock` into its own folder."
+    yield ""
+    yield "## Sidecar of a synthetic image"
+    yield ""
+    yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in SIDECAR.items()])
+    yield "## audit.json"
+    yield ""
+    yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in AUDIT.items()])
+
+
+def _errors() -> Iterator[str]:
+    yield "## Errors"
+    yield ""
+    yield "In Python each error below is a `lichen.errors.LichenError` with a `problem` and a `fix`."
+    yield ""
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind is not errors.LichenError]
+    kinds = sorted((kind for kind in kinds if issubclass(kind, errors.LichenError)), key=_line_number)
+    yield from _table(("error", "when"), [(f"`{kind.__name__}`", kind.__doc__ or "") for kind in kinds])
+
+
+def _line_number(kind: type) -> int:
+    return inspect.getsourcelines(kind)[1]
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield _row(head)
+    yield "|" + "---|" * len(head)
+    yield from map(_row, rows)
+    yield ""
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _type(kind: Any) -> str:
+    origin, options = get_origin(kind), get_args(kind)
+    if origin in {Union, types.UnionType}:
+        return ", or ".join("nothing" if option is type(None) else _type(option) for option in options)
+    if origin is tuple:
+        return {int: "whole numbers", str: "texts"}[options[0]]
+    if origin is Literal:
+        return ", ".join(f"`{option}`" for option in options)
+    return {int: "whole number", float: "number", bool: "switch", str: "text", Path: "path"}[kind]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if value is False:
+        return "off"
+    if isinstance(value, tuple):
+        return f"`{' '.join(map(str, value))}`"
+    if isinstance(value, int):
+        return f"`{value}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE)

@@ -1,0 +1,206 @@
+"""The face: commands, exit codes, JSON, and errors in two lines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lichen.cli import COMMANDS, main
+from lichen.images import load_set, write_sample
+from lichen.images.phantoms import phantom_source
+
+TINY = str(Path(__file__).with_name("tiny.yaml"))
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run made by the command line."""
+    folder = tmp_path_factory.mktemp("cli") / "runs" / "first"
+    assert call("run", "--config", TINY, "--out", str(folder), "--quiet") == 3
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of phantom pictures: of 100 + 8 patients, one image each, and two kinds of "synthetic" set."""
+    root = tmp_path_factory.mktemp("folders")
+    items = [item for item in phantom_source("2d", 124).items if item.name.endswith("-0")]
+    images = load_set(items, (32, 32))
+    parts = {"reference": range(100), "train": range(100, 116), "new": range(116, 124), "copied": range(100, 108)}
+    for name, positions in parts.items():
+        for position in positions:
+            voxels = (images.voxels[position] * (0.98 if name == "copied" else 1.0)).numpy()
+            write_sample(root / name / f"image-{position:03}.png", voxels, images.affine, {})
+    return {name: root / name for name in parts}
+
+
+def audit(folders: dict[str, Path], synthetic: str, out: Path, *more: str) -> int:
+    sets = ("--train", str(folders["train"]), "--reference", str(folders["reference"]), "--size", "32", "32")
+    return call("audit", "--synthetic", str(folders[synthetic]), *sets, "--out", str(out), "--quiet", *more)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--help") == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_its_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(command, "--help") == 0
+    assert f"usage: lichen {command}" in capsys.readouterr().out
+
+
+def test_help_is_there_within_a_third_of_a_second() -> None:
+    def once() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "lichen", "--help"], check=True, capture_output=True)
+        return time.perf_counter() - start
+
+    assert min(once() for _ in range(7)) < 0.3
+
+
+def test_a_mistyped_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("adit") == 2
+    assert "did you mean lichen audit?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--images.path", "nowhere"], "nowhere is not there"),
+        (["run", "--config", "nowhere.yaml"], "nowhere.yaml does not exist"),
+        (["run", "--carbon.pue", "0.5"], "carbon.pue is 0.5"),
+        (["sample", "nowhere"], "nowhere"),
+        (["report", "nowhere"], "nowhere"),
+        (["runs", "nowhere"], "nowhere is no folder"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_two_lines_with_code_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(*arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[0].startswith("error: ")
+    assert words in lines[0]
+    assert lines[1].startswith("  fix: ")
+    assert len(lines) == 2
+
+
+def test_a_run_prints_ten_lines_or_json(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("run", "--config", TINY, "--out", str(finished), "--quiet")
+    assert call(*arguments) == 3
+    assert len(capsys.readouterr().out.strip().splitlines()) == 10
+    assert call(*arguments, "--json") == 3
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["audit"]["verdict"] == "inconclusive"
+    assert summary["carbon"]["total_g"]["estimate"] is None
+
+
+def test_an_unknown_place_is_a_range_in_words(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call("run", "--config", TINY, "--out", str(finished), "--quiet")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("carbon")]
+    assert " to " in line
+    assert "place unknown" in line
+
+
+def test_a_report_can_be_seen_from_another_place_without_running_again(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = {}
+    for grid in ("FR", "PL"):
+        assert call("report", str(finished), "--carbon.grid", grid, "--json") == 0
+        seen[grid] = json.loads(capsys.readouterr().out)["summary"]
+    assert seen["FR"]["energy"] == seen["PL"]["energy"]
+    grams = [seen[grid]["carbon"]["total_g"]["estimate"] for grid in ("FR", "PL")]
+    per_kwh = [seen[grid]["carbon"]["g_per_kwh"]["estimate"] for grid in ("FR", "PL")]
+    assert grams[1] / grams[0] == pytest.approx(per_kwh[1] / per_kwh[0])
+    assert "Poland" in (finished / "report.html").read_text()
+
+
+def test_runs_are_listed_in_a_table_and_as_json(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("runs", str(finished.parent)) == 0
+    assert "finished" in capsys.readouterr().out
+    assert call("runs", str(finished.parent), "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["verdict"] == "inconclusive"
+
+
+def test_more_samples_can_be_drawn_into_a_folder_of_their_own(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--sampling.count", "3", "--sampling.steps", "4", "--quiet", "--json")
+    assert call("sample", str(finished), "--out", str(tmp_path / "more"), *options) == 0
+    assert json.loads(capsys.readouterr().out)["count"] == 3
+    assert len(list((tmp_path / "more").glob("*.png"))) == 3
+    same = (finished / "samples" / "sample-000001.png").read_bytes()
+    assert (tmp_path / "more" / "sample-000001.png").read_bytes() == same
+
+
+def test_images_of_new_patients_are_clean_and_copies_are_found(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit(folders, "new", tmp_path / "new") == 0
+    assert "clean" in capsys.readouterr().out
+    assert audit(folders, "copied", tmp_path / "copied", "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "copies"
+    assert {image["file"]: image["nearest_image"] for image in found["images"] if image["flagged"]} == {
+        f"image-{n}.png": f"image-{n}.png" for n in range(100, 108)
+    }
+    written = json.loads((tmp_path / "copied" / "audit.json").read_text())
+    assert set(written["inputs"]) == {"synthetic", "train", "reference"}
+
+
+def test_training_images_given_as_reference_are_an_error(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit({**folders, "reference": folders["train"]}, "new", tmp_path) == 2
+    assert "fix:" in capsys.readouterr().err
+
+
+def test_init_writes_settings_that_run_reads_and_overwrites_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("init", "mine.yaml", "--preset", "demo", "--phantoms", "3d") == 0
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "# How synthetic images are drawn." in text
+    assert "phantoms: " in text
+    assert call("init", "mine.yaml") == 2
+    assert (tmp_path / "mine.yaml").read_text() == text
+
+
+def test_the_doctor_examines_meters_devices_and_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("doctor") == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("torch", "GPU", "meter", "memory"))
+    assert call("doctor", "--json") == 0
+    assert {"about", "works", "detail"} == set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_an_option_beats_the_file_and_the_file_beats_the_preset(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lichen.cli import _run_options
+
+    path = tmp_path / "x.yaml"
+    path.write_text("sampling:\n  count: 7\n  steps: 9\n")
+    _, config = _run_options(["--preset", "demo", "--config", str(path), "--sampling.steps", "11"], "run")
+    assert (config.sampling.count, config.sampling.steps) == (7, 11)
+    assert config.autoencoder.channels == (16, 32, 32)
+    _, volumes = _run_options(["--preset", "demo", "--images.phantoms", "3d"], "run")
+    assert volumes.autoencoder.channels == (8, 16, 32)
