@@ -30,14 +30,14 @@ from lichen.training.denoiser import denoiser_loss
 from lichen.training.loop import Loss, Recipe, train
 
 
-def plain_denoiser_loop(network: nn.Module, latents: Tensor, images: int, batch_size: int) -> None:
+def plain_denoiser_loop(network: nn.Module, examples: Tensor, images: int, batch_size: int) -> None:
     """A latent diffusion loop as in MONAI's tutorials."""
     from monai.networks.schedulers import DDPMScheduler
 
     scheduler = DDPMScheduler(num_train_timesteps=1000, schedule="scaled_linear_beta", prediction_type="epsilon")
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     network.train()
-    for (batch,) in _batches(latents, images, batch_size):
+    for (batch,) in _batches(examples, images, batch_size):
         noise = torch.randn_like(batch)
         timesteps = torch.randint(0, 1000, (len(batch),))
         output = network(scheduler.add_noise(batch, noise, timesteps), timesteps)

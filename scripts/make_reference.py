@@ -195,7 +195,7 @@ def _settings() -> Iterator[str]:
 def _presets() -> Iterator[str]:
     yield "## Presets"
     yield ""
-    yield "What `--preset` sets. The images decide whether its 2D or its 3D settings apply. An empty cell is the default."
+    yield "What `--preset` sets; the images decide whether 2D or 3D settings apply. An empty cell is the default."
     yield ""
     names = [(preset, dims) for preset in get_args(PresetName) for dims in (2, 3)]
     loaded = [dict(flatten(load_preset(preset, dims))) for preset, dims in names]

@@ -94,6 +94,7 @@ def test_the_audit_is_bound_to_the_generator_and_covers_every_sample(
     audit = json.loads(folder.audit.read_text())
     assert audit["inputs"]["generator"] == sha256_of(folder.generator)
     assert {image["file"] for image in audit["images"]} == {f"sample-{i:06}.png" for i in range(10)}
+    assert all(image["sha256"] == sha256_of(folder.samples / image["file"]) for image in audit["images"])
     assert summary["audit"]["verdict"] == audit["verdict"]
 
 
@@ -172,6 +173,13 @@ def test_a_setting_that_shapes_the_weights_cannot_change_in_a_run_folder(
     with pytest.raises(RunError, match=words):
         run(config, folder, command="", quiet=True)
     assert folder.config.read_text() == before
+
+
+def test_settings_that_failed_before_anything_was_trained_bind_nothing(tmp_path: Path) -> None:
+    folder, config = RunFolder(tmp_path), tiny()
+    for size in ((33, 32), (35, 32)):
+        with pytest.raises(ConfigError, match=f"images.size is {size[0]} 32"):
+            run(replace(config, images=replace(config.images, size=size)), folder, command="", quiet=True)
 
 
 def test_samples_of_another_seed_are_not_mixed_with_those_there(finished: tuple[RunFolder, dict[str, Any]]) -> None:

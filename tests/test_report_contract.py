@@ -69,14 +69,14 @@ def test_a_clean_audit_as_it_is_written_gives_the_share_of_copies_it_could_have_
 
 
 def test_energy_and_carbon_as_they_are_summarised_are_drawn_with_their_sources(tmp_path: Path) -> None:
-    total = Energy(low_j=2_000.0, energy_j=4_000.0, high_j=8_000.0)
+    total = Energy(low_j=2e6, energy_j=4e6, high_j=8e6)
     phases = (PhaseEnergy("diffusion", 90.0, (ComponentEnergy("cpu", "estimated", total),), total),)
     bare = {"energy": energy_summary(phases, ()), "audit": {"tested": 10, "copies": 1}}
     folder = RunFolder(tmp_path)
 
     folder.write_summary(with_carbon(bare, CarbonConfig(grid="FR")))
     html = write_report(folder.path).read_text(encoding="utf-8")
-    assert "4.00 kJ (2.0–8.0)" in html
+    assert "4.00 MJ (2.0–8.0)" in html
     assert "cpu estimated" in html
     assert "France, figures of 2024: " in html
     assert "km by car in use, EU (175 g/km, Green Algorithms 2021)" in html

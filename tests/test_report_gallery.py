@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from lichen.files import sha256_of
 from lichen.report.gallery import MOST_SHOWN, Gallery, gallery
 from lichen.report.thumbnails import MAX_SIDE, ThumbnailError, thumbnail
 from lichen.report.verdict import Finding
@@ -72,6 +74,14 @@ def test_a_file_that_is_not_named_as_a_sample_is_never_shown(tmp_path: Path, nam
     assert gallery(tmp_path, [finding(name)]).tiles == ()
 
 
+def test_a_sample_that_took_the_place_of_an_audited_one_is_not_shown(tmp_path: Path) -> None:
+    name = sample(tmp_path, "sample-000000.png")
+    audited = replace(finding(name), sha256=sha256_of(tmp_path / name))
+    assert shown(gallery(tmp_path, [audited])) == [name]
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b"\0")
+    assert shown(gallery(tmp_path, [audited])) == []
+
+
 @pytest.mark.parametrize("sidecar", [{}, {"synthetic": False}, {"synthetic": "true"}, []])
 def test_an_image_whose_sidecar_does_not_say_that_it_is_synthetic_is_not_shown(tmp_path: Path, sidecar: object) -> None:
     name = sample(tmp_path, "sample-000000.png", sidecar)
@@ -83,7 +93,7 @@ def test_an_image_of_another_generator_than_the_audited_one_is_not_shown(tmp_pat
     assert shown(gallery(tmp_path, [finding(name)], "aa")) == [name]
     result = gallery(tmp_path, [finding(name)], "bb")
     assert shown(result) == []
-    assert "came from the generator that was audited" in result.notes[0]
+    assert "nothing says that it is what was audited" in result.notes[0]
 
 
 def test_a_gallery_is_capped_and_says_how_many_more_there_are(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,7 +20,6 @@ from lichen.files import sha256_of
 from lichen.images import ImageSet, Source, choose_size, load_set, open_folder, open_source, split_by_patient
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
-from lichen.options import AuditOptions
 from lichen.progress import Step
 from lichen.quality import LEAST_PATIENTS, KernelDistance, kernel_distance
 from lichen.report import write_report
@@ -38,8 +37,11 @@ from lichen.watch import Watch, watching
 MOST_RESTORED = 64
 """Held-out images on which the autoencoder's error is measured."""
 
+if TYPE_CHECKING:
+    from lichen.options import AuditOptions
+
 SHAPING = {"images", "autoencoder", "denoiser", "training"}
-"""Sections whose settings shape the weights: they cannot change when a run is resumed."""
+"""Sections whose settings shape the weights: they cannot change once there are some."""
 FREE = {
     "training.checkpoint_every_s",
     "training.device",
@@ -73,7 +75,7 @@ def run(config: RunConfig, folder: RunFolder, *, command: str, quiet: bool = Fal
             generator = train_generator(config, data, folder, device, watch)
             draw_missing(generator, config.sampling, folder.samples, watch)
             synthetic, result = audit_samples(config, data, folder, watch)
-            with watch.phase("quality", len(synthetic.names)) as step:
+            with watch.phase("quality", quality_steps(data, synthetic)) as step:
                 quality = judge_quality(generator, data, synthetic, step)
         summary = summarise(config, folder, data, generator, result, quality, command)
         folder.write_summary(summary)
@@ -104,9 +106,11 @@ def keep_config(config: RunConfig, folder: RunFolder) -> None:
     """Write the settings into a new run folder; refuse in an old one what would make other weights or samples."""
     if folder.config.exists():
         before = dict(flatten(load_settings(folder.config, RunConfig())))
-        fixed = SHAPING | ({"sampling"} if any(folder.samples.glob("sample-*")) else set())
+        trained, sampled = any(folder.checkpoints.glob("*.safetensors")), any(folder.samples.glob("sample-*"))
         for name, value in flatten(config):
-            if name.partition(".")[0] in fixed and name not in FREE and before[name] != value:
+            section = name.partition(".")[0]
+            fixed = (trained and section in SHAPING) or (sampled and section == "sampling")
+            if fixed and name not in FREE and before[name] != value:
                 raise RunError(
                     f"{folder.path} holds a run with {name} {_words(before[name])}, now it is {_words(value)}",
                     fix="use the old value, or choose another folder with --out",
@@ -148,6 +152,8 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
             f"{source.label} leaves no patient held out, so nothing can be audited",
             fix="add patients, or raise --images.held-out-fraction",
         )
+    if source.note:
+        watch.tell(source.note)
     with watch.phase("read", len(source.items)) as step:
         train_set = load_set(train_items, size, images.fit, cache_dir=images.cache_dir, step=step)
         held_out_set = load_set(held_out_items, size, images.fit, cache_dir=images.cache_dir, step=step)
@@ -231,9 +237,11 @@ def audit_samples(config: RunConfig, data: Data, folder: RunFolder, watch: Watch
     """Compare the samples with the training patients; return them with the verdict."""
     source = open_folder(folder.samples)
     with watch.phase("audit", audit_steps(config.audit, source, data.held_out)) as step:
+        files = {item.name: sha256_of(folder.samples / item.name) for item in source.items}
         synthetic = load_set(source.items, tuple(data.train.voxels.shape[2:]), step=step)
         result = audit(synthetic, data.train, data.held_out, config.audit, step=step)
-    write_audit(result, folder.audit, inputs_sha256={"generator": sha256_of(folder.generator)})
+    generator = sha256_of(folder.generator)
+    write_audit(result, folder.audit, inputs_sha256={"generator": generator}, files_sha256=files)
     return synthetic, result
 
 
@@ -273,7 +281,12 @@ def judge_quality(generator: Generator, data: Data, synthetic: ImageSet, step: S
     """Measure how far samples are from held-out images, and how well the autoencoder restores those."""
     sets = (synthetic, data.held_out, data.train)
     enough = all(len(set(images.patients)) >= LEAST_PATIENTS for images in sets)
-    distance = kernel_distance(*sets) if enough else None
-    error = reconstruction_l1(generator.autoencoder, data.held_out.voxels[:MOST_RESTORED], batch_size=4)
-    step(len(synthetic.names))
+    distance = kernel_distance(*sets, step=step) if enough else None
+    error = reconstruction_l1(generator.autoencoder, data.held_out.voxels[:MOST_RESTORED], batch_size=4, step=step)
     return Quality(distance, error)
+
+
+def quality_steps(data: Data, synthetic: ImageSet) -> int:
+    """How many images a progress bar over ``judge_quality`` counts."""
+    made, real = len(synthetic.names), len(data.held_out.names)
+    return made + real + min(made, len(data.train.names)) + min(real, MOST_RESTORED)

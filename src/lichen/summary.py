@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from lichen.training.generator import Generator
 
 
+LEAST_TOLD = 0.01
+"""An everyday equivalent of less than a hundredth, of a flight say, tells nobody anything."""
+
+
 def summarise(
     config: RunConfig,
     folder: RunFolder,
@@ -75,7 +79,7 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
         "total_g": asdict(total_g),
         "phases": [{"phase": phase["phase"], **asdict(in_grams(phase))} for phase in measured],
         "per_released_image_g": asdict(total_g.over(released)) if released else None,
-        "equivalents": [asdict(equivalent) for equivalent in equivalents(total_g)],
+        "equivalents": [asdict(e) for e in equivalents(total_g) if e.amount.high >= LEAST_TOLD],
         "attribution": place.attribution,
     }
     return {**summary, "carbon": view}

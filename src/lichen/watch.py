@@ -31,6 +31,11 @@ class Watch:
         """A ``Progress`` with the grams so far, for work whose phases are measured one by one."""
         return Progress(title, total, note=self.grams_so_far, quiet=self.quiet)
 
+    def tell(self, note: str) -> None:
+        """Say something that the person should know, unless they asked for quiet."""
+        if not self.quiet:
+            print(f"note: {note}", file=sys.stderr)  # noqa: T201 (the command line's own voice)
+
     def energy_so_far(self) -> dict[str, float | None]:
         """Joules of everything in the trace; None where nothing can be measured."""
         return asdict(self.trace.so_far())
@@ -49,9 +54,10 @@ def watching(folder: Path, carbon: CarbonConfig, *, quiet: bool) -> Iterator[Wat
     # an unknown place is the user's mistake: say so before anything is measured
     intensity(carbon.grid, carbon.month)
     with Trace(folder / trace_name(), find_meters(), synchronise=_synchronise) as trace:
-        yield Watch(trace, carbon, quiet=quiet)
-        if trace.problem and not quiet:
-            print(f"note: {trace.problem}", file=sys.stderr)  # noqa: T201 (the command line's own voice)
+        watch = Watch(trace, carbon, quiet=quiet)
+        yield watch
+        if trace.problem:
+            watch.tell(trace.problem)
 
 
 def _synchronise() -> None:

@@ -130,6 +130,18 @@ class AuditResult:
         }
 
 
-def write_audit(result: AuditResult, path: Path, *, inputs_sha256: Mapping[str, str]) -> None:
-    """Write ``result`` to ``path``, bound to its inputs by their SHA-256 (what was hashed -> hexadecimal digest)."""
-    write_json(path, {**result.as_json(), "inputs": dict(inputs_sha256)})
+def write_audit(
+    result: AuditResult,
+    path: Path,
+    *,
+    inputs_sha256: Mapping[str, str],
+    files_sha256: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``result`` to ``path``, bound to its inputs by their SHA-256 (what was hashed -> hexadecimal digest).
+
+    ``files_sha256`` binds each synthetic image to its finding: name -> digest of its file.
+    """
+    whole = {**result.as_json(), "inputs": dict(inputs_sha256)}
+    if files_sha256 is not None:
+        whole["images"] = [{**image, "sha256": files_sha256[image["file"]]} for image in whole["images"]]
+    write_json(path, whole)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lichen.files import sha256_of
 from lichen.report.evidence import read_document
 from lichen.report.thumbnails import Thumbnail, ThumbnailError, thumbnail
 from lichen.report.verdict import Finding
@@ -55,7 +56,7 @@ def gallery(samples_dir: Path, findings: Sequence[Finding] | None, generator_sha
     flagged = {finding.name for finding in findings if finding.is_copy}
     # a name with two findings that disagree, or with one that decides nothing, has not passed
     doubtful = {finding.name for finding in findings if finding.is_copy is None}
-    passed = {finding.name for finding in findings if finding.is_copy is False} - doubtful
+    passed = {f.name: f.sha256 for f in findings if f.is_copy is False and f.name not in doubtful}
 
     tiles: list[Tile] = []
     more_passed = more_copies = unknown = foreign = 0
@@ -68,7 +69,7 @@ def gallery(samples_dir: Path, findings: Sequence[Finding] | None, generator_sha
                 more_copies += 1
         elif path.name not in passed:
             unknown += 1
-        elif not _is_the_synthetic_image_audited(path, generator_sha256):
+        elif not _is_the_synthetic_image_audited(path, generator_sha256, passed[path.name]):
             foreign += 1
         elif has_room:
             tiles.append(_shown(path))
@@ -91,10 +92,13 @@ def _sample_files(folder: Path) -> list[Path]:
     return [path for path in entries if _SAMPLE_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink()]
 
 
-def _is_the_synthetic_image_audited(path: Path, generator_sha256: str | None) -> bool:
+def _is_the_synthetic_image_audited(path: Path, generator_sha256: str | None, sha256: str | None) -> bool:
     sidecar = read_document(path.with_name(path.name.partition(".")[0] + ".json")).facts
-    drawn_by = sidecar.text("checkpoint_sha256")
-    return sidecar.flag("synthetic") is True and generator_sha256 in {None, drawn_by}
+    if sidecar.flag("synthetic") is not True:
+        return False
+    if generator_sha256 not in {None, sidecar.text("checkpoint_sha256")}:
+        return False
+    return sha256 is None or sha256 == sha256_of(path)
 
 
 def _shown(path: Path) -> Tile:
@@ -117,7 +121,7 @@ def _notes(more_passed: int, more_copies: int, unknown: int, foreign: int) -> tu
         (more_passed, "more passed the audit and {are} in the samples folder."),
         (more_copies, "more {are} withheld as {copies}."),
         (unknown, "{are} not shown, because the audit has not compared {them}."),
-        (foreign, "{are} not shown, because no sidecar says that {they} came from the generator that was audited."),
+        (foreign, "{are} not shown, because nothing says that {they} {are} what was audited."),
     )
     plural = {"are": "are", "them": "them", "they": "they", "copies": "copies of training images"}
     single = {"are": "is", "them": "it", "they": "it", "copies": "a copy of a training image"}

@@ -25,6 +25,8 @@ class Finding:
     score: float | None
     score_name: str
     p_value: float | None
+    sha256: str | None = None
+    """Of the file that was audited, where the audit says it."""
 
     @property
     def score_words(self) -> str:
@@ -99,6 +101,7 @@ def _finding(facts: Facts) -> Finding | None:
         score,
         facts.text("score_name") or "",
         facts.number("p_value"),
+        facts.text("sha256"),
     )
 
 

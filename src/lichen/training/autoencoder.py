@@ -75,13 +75,14 @@ def decode_latents(autoencoder: nn.Module, values: Tensor, shift: Tensor, scale:
 
 
 @torch.inference_mode()
-def reconstruction_l1(autoencoder: nn.Module, images: Tensor, batch_size: int) -> float:
+def reconstruction_l1(autoencoder: nn.Module, images: Tensor, batch_size: int, *, step: Step = silent) -> float:
     """Mean absolute difference between images (N, C, *S) and their reconstructions, in units of [-1, 1]."""
     device = next(autoencoder.parameters()).device
     total = 0.0
     for batch in images.split(batch_size):
         mean, _ = encode(autoencoder, batch.to(device))
         total += (decode(autoencoder, mean).float().cpu() - batch).abs().sum().item()
+        step(len(batch))
     return total / images.numel()
 
 
