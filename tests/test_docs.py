@@ -3,7 +3,8 @@
 Every ``console`` block of README.md and docs/*.md is executed, in the order in which a reader meets them, in one folder
 that looks like a checkout and holds small images made from phantoms. Commands are executed as they stand but for one
 thing: what trains (``./demo``, ``lichen run``, ``lichen train``) gets the settings of tests/tiny.yaml besides, by
-``--config`` or, where the command has a ``--config`` of its own, as options, so that it takes seconds.
+``--config`` or, where the command has a ``--config`` of its own, as options, and trains on still fewer images, so that
+it takes seconds.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from lichen.settings import flatten, load_settings
 CHECKOUT = Path(__file__).resolve().parents[1]
 TINY = CHECKOUT / "tests" / "tiny.yaml"
 DOCUMENTS = ("README.md", "docs/first-run.md", "docs/how-to.md", "docs/concepts.md", "docs/reference.md")
+STILL_LESS = ("--autoencoder.images-seen", "64", "--training.images-seen", "128")
 LANGUAGES = {"console", "python", "yaml", "text"}
 VERDICT_COMMANDS = {"./demo", "run", "audit"}
 
@@ -75,7 +77,7 @@ def affordable(words: list[str]) -> list[str]:
     trains = words[0] == "./demo" or (Path(words[0]).name == "lichen" and words[1] in {"run", "train"})
     if not trains:
         return words
-    return [*words, *tiny_options()] if "--config" in words else [*words, "--config", str(TINY)]
+    return [*words, *(tiny_options() if "--config" in words else ("--config", str(TINY))), *STILL_LESS]
 
 
 def tiny_options() -> Iterator[str]:
