@@ -93,7 +93,7 @@ AUDIT = {
     "resolution": "`patients` held out, `smallest_p` possible, `detectable_share` of copies, `patients_needed` more.",
     "settings": "The settings of the audit.",
     "images": "One finding per synthetic image: `file`, `score` and `score_name`, `scores` (all of them), `p_value`, "
-    "`flagged`, `identical`, `nearest_image`, `nearest_patient`.",
+    "`flagged`, `identical`, `nearest_image`, `nearest_patient`, and in a run folder the file's `sha256`.",
     "copies": "File names of the flagged images.",
     "not_tested": "What the audit cannot see, one sentence each.",
     "inputs": "SHA-256 of what was compared.",

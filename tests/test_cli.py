@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def audit(folders: dict[str, Path], synthetic: str, out: Path, *more: str) -> int:
-    sets = ("--train", str(folders["train"]), "--reference", str(folders["reference"]), "--size", "32", "32")
+    sets = ("--train", str(folders["train"]), "--reference", str(folders["reference"]), "--images.size", "32", "32")
     return call("audit", "--synthetic", str(folders[synthetic]), *sets, "--out", str(out), "--quiet", *more)
 
 
@@ -65,11 +65,13 @@ def test_every_command_explains_its_options(command: str, capsys: pytest.Capture
 
 def test_help_is_there_within_a_third_of_a_second() -> None:
     def once() -> float:
-        start = time.perf_counter()
+        # processor time, because other work on this machine must not decide
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "lichen", "--help"], check=True, capture_output=True)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(once() for _ in range(7)) < 0.3
+    assert min(once() for _ in range(5)) < 0.3
 
 
 def test_a_mistyped_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +87,7 @@ def test_a_mistyped_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[s
         (["run", "--carbon.pue", "0.5"], "carbon.pue is 0.5"),
         (["sample", "nowhere"], "nowhere"),
         (["report", "nowhere"], "nowhere"),
-        (["runs", "nowhere"], "nowhere is no folder"),
+        (["runs", "nowhere"], "there is no folder nowhere"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_two_lines_with_code_2(
@@ -120,7 +122,7 @@ def test_an_unknown_place_is_a_range_in_words(finished: Path, capsys: pytest.Cap
 def test_a_report_can_be_seen_from_another_place_without_running_again(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = {}
+    seen: dict[str, Any] = {}
     for grid in ("FR", "PL"):
         assert call("report", str(finished), "--carbon.grid", grid, "--json") == 0
         seen[grid] = json.loads(capsys.readouterr().out)["summary"]
@@ -144,10 +146,29 @@ def test_more_samples_can_be_drawn_into_a_folder_of_their_own(
 ) -> None:
     options = ("--sampling.count", "3", "--sampling.steps", "4", "--quiet", "--json")
     assert call("sample", str(finished), "--out", str(tmp_path / "more"), *options) == 0
-    assert json.loads(capsys.readouterr().out)["count"] == 3
+    assert json.loads(capsys.readouterr().out)["drawn"] == 3
     assert len(list((tmp_path / "more").glob("*.png"))) == 3
     same = (finished / "samples" / "sample-000001.png").read_bytes()
     assert (tmp_path / "more" / "sample-000001.png").read_bytes() == same
+
+
+def test_samples_in_a_folder_of_their_own_are_audited_with_the_patients_of_their_run(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--synthetic", str(finished / "samples"), "--out", str(tmp_path), "--quiet", "--json")
+    assert call("audit", "--run", str(finished), *options) == 3
+    found = json.loads(capsys.readouterr().out)
+    known = json.loads((finished / "audit" / "audit.json").read_text())
+    assert found["counts"] == known["counts"]
+    assert [image["p_value"] for image in found["images"]] == [image["p_value"] for image in known["images"]]
+    assert call("audit", *options) == 2
+    assert "--run RUN" in capsys.readouterr().err
+
+
+def test_an_unknown_score_is_refused_before_anything_is_read(tmp_path: Path, capsys: Any) -> None:
+    assert call("run", "--out", str(tmp_path), "--audit.scores", "magic") == 2
+    assert "magic" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_images_of_new_patients_are_clean_and_copies_are_found(
@@ -187,7 +208,7 @@ def test_init_writes_settings_that_run_reads_and_overwrites_nothing(
 def test_the_doctor_examines_meters_devices_and_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("doctor") == 0
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("torch", "GPU", "meter", "memory"))
+    assert all(word in shown for word in ("torch", "GPU", "energy of cpu", "memory"))
     assert call("doctor", "--json") == 0
     assert {"about", "works", "detail"} == set(json.loads(capsys.readouterr().out)[0])
 

@@ -221,6 +221,7 @@ def test_the_reference_names_every_file_of_a_run_and_every_field_in_them(reader:
     assert list(sidecar) == first_column("## Sidecar of a synthetic image")
     audit = json.loads((run / "audit" / "audit.json").read_text(encoding="utf-8"))
     assert list(audit) == first_column("## audit.json")
+    assert all(f"`{field}`" in text_of("docs/reference.md") for field in audit["images"][0])
 
 
 def first_column(heading: str) -> list[str]:

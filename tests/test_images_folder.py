@@ -112,6 +112,8 @@ def test_a_study_arm_is_not_taken_for_a_patient(tmp_path: Path) -> None:
         ("file,patient\n/etc/a.png,P1\n", "no path inside"),
         ("file,patient\nmetadata.csv,P1\n", "is no NIfTI, PNG, JPEG or TIFF"),
         ("image,patient\na.png,P1\n", "no column named file"),
+        ("file;patient\na.png;P1\n", "save it with commas between the cells"),
+        ("file,patient,patient\na.png,P1,P2\n", "several columns named patient"),
         ("file,age\na.png,3\n", "none of the columns patient, subject, group"),
         ("file,patient\n", "has no images"),
         ("", "no column named file"),
@@ -169,6 +171,39 @@ def test_a_link_to_an_image_of_the_folder_is_not_a_second_patient(tmp_path: Path
     picture(tmp_path / "z.png")
     (tmp_path / "a.png").symlink_to("z.png")
     assert names(open_folder(tmp_path)) == ["z.png"]
+
+
+@pytest.mark.parametrize("target", ["nothing.png", "link.png"])
+@pytest.mark.parametrize("with_table", [False, True])
+def test_a_link_that_leads_to_nothing_is_refused(tmp_path: Path, target: str, with_table: bool) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "link.png").symlink_to(target)
+    if with_table:
+        table(tmp_path, "file,patient\na.png,P1\n")
+    with pytest.raises(ImageError, match=r"link\.png is a link that leads to nothing"):
+        open_folder(tmp_path)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(os.fsdecode(bytes(tmp_path) + b"/a\xff.png"))
+    with pytest.raises(ImageError, match="a name that is no UTF-8 text"):
+        open_folder(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "locked/b.png")
+    scan = os.scandir
+
+    def locked(path: str) -> object:  # root, who runs tests in containers, may read every folder
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(ImageError, match=r"locked cannot be read \(Permission denied\)"):
+        open_folder(tmp_path)
 
 
 def test_pictures_and_volumes_do_not_mix(tmp_path: Path) -> None:

@@ -162,6 +162,13 @@ def test_a_set_that_does_not_fit_into_memory_is_refused_before_it_is_decoded() -
     assert made.decoded == 1
 
 
+def test_a_grid_that_not_even_one_image_fits_into_is_refused_before_it_is_decoded() -> None:
+    made = Counted((1, 8, 8))
+    with pytest.raises(ImageError, match=r"1 images of 1 x 1000000 x 1000000 need 4000\.0 GB"):
+        load_set(made.items, (10**6, 10**6))
+    assert made.decoded == 0
+
+
 def test_samples_with_their_sidecars_are_read_again(tmp_path: Path) -> None:
     drawn = NUMBERS.uniform(-1, 1, (3, 1, 16, 16)).astype(np.float32)
     for index, voxels in enumerate(drawn):

@@ -118,6 +118,16 @@ def _flat_affine(path: Path) -> None:
     path.write_bytes(volume.header.binaryblock + bytes(4) + VALUES.tobytes())
 
 
+def _needles(path: Path) -> None:
+    save(path, VALUES, np.diag([1e-9, 1.0, 1.0, 1.0]))
+
+
+def _endless_offset(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[108:112] = np.float32(np.inf).tobytes()  # vox_offset
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -127,6 +137,8 @@ def _flat_affine(path: Path) -> None:
         (_nan, "27 of 27 voxels that are NaN"),
         (_too_large_for_float32, "27 of 27 voxels"),
         (_flat_affine, "cannot be read|does not place"),
+        (_needles, "voxels of 1e-09 x 1 x 1 mm"),
+        (_endless_offset, "cannot be read as NIfTI"),
     ],
 )
 def test_a_bad_volume_is_refused_with_its_name(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:

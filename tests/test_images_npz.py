@@ -92,6 +92,14 @@ def test_an_npz_whose_contents_are_damaged_is_refused_when_read(tmp_path: Path) 
         source.items[0].read()
 
 
+def test_an_image_of_an_npz_with_nan_is_refused_by_its_name(tmp_path: Path) -> None:
+    stored = np.zeros((3, 8, 8), np.float32)
+    stored[2, 0, 0] = np.nan
+    source = open_folder(save(tmp_path / "set.npz", train_images=stored))
+    with pytest.raises(ImageError, match=r"set\.npz: train_images\[2\] has 1 of 64 voxels"):
+        source.items[2].read()
+
+
 def test_a_set_from_npz_keeps_the_order_of_the_file(tmp_path: Path) -> None:
     stored = np.zeros((11, 8, 8), np.uint8)
     for index in range(11):

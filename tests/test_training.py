@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lichen.config import AutoencoderConfig, DenoiserConfig
 from lichen.errors import CheckpointError, TrainingError
 from lichen.training.batches import batch_indices
 from lichen.training.checkpoint import load_tensors, save_tensors
 from lichen.training.ema import ema_decay, update_ema
+from lichen.training.generator import GeneratorSpec, load_generator
 from lichen.training.loop import Recipe, learning_rate, train
 
 RECIPE = Recipe(
@@ -157,6 +161,17 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpo
     assert about["images_seen"] == 12
 
 
+def test_a_gradient_that_is_no_number_stops_training_before_the_broken_weights_are_saved(tmp_path: Path) -> None:
+    path = tmp_path / "s.safetensors"
+
+    def explode(network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
+        return _loss(network, batch, generator) * 1e20  # finite itself; the square of its gradient is not
+
+    with pytest.raises(TrainingError, match="its gradient inf, after 4 images"):
+        train(_line(), EXAMPLES, explode, RECIPE, state_path=path, log=lambda _: None)
+    assert not path.exists()
+
+
 def test_a_checkpoint_of_another_architecture_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
     train(_line(), EXAMPLES, _loss, RECIPE, state_path=path, log=lambda _: None)
@@ -175,6 +190,65 @@ def test_a_checkpoint_cut_short_is_refused_and_left_as_it_is(tmp_path: Path, kee
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
         load_tensors(path, "training")
     assert path.read_bytes() == cut
+
+
+SPEC = GeneratorSpec(
+    image_shape=(1, 8, 8),
+    affine=tuple(tuple(float(row == column) for column in range(4)) for row in range(4)),
+    autoencoder=AutoencoderConfig(channels=(8,)),
+    denoiser=DenoiserConfig(channels=(8,), blocks=1, head_channels=8),
+    objective="v",
+    is_phantom=True,
+)
+
+
+def _generator(path: Path, kind: torch.dtype = torch.float32, **changes: Any) -> Path:
+    """A generator file whose description differs from its weights by ``changes``."""
+    networks = {name: network.to(kind) for name, network in zip(("autoencoder", "denoiser"), SPEC.build(), strict=True)}
+    tensors = {
+        **{f"{name}.{key}": value for name, network in networks.items() for key, value in network.state_dict().items()},
+        "latent.shift": torch.zeros(4),
+        "latent.scale": torch.ones(4),
+    }
+    save_tensors(path, tensors, {"kind": "generator", "spec": {**asdict(SPEC), **changes}})
+    return path
+
+
+def test_a_generator_file_gives_back_its_description(tmp_path: Path) -> None:
+    assert load_generator(_generator(tmp_path / "g.safetensors"), torch.device("cpu")).spec == SPEC
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"image_shape": []}, "image_shape"),
+        ({"image_shape": [1, 0, 0]}, "image_shape"),
+        ({"image_shape": [1, -8, -8]}, "image_shape"),
+        ({"image_shape": [1, 10**9, 10**9]}, "larger than any image"),
+        ({"image_shape": [1, 8, 8, 8, 8]}, "image_shape"),
+        ({"affine": [[1.0]]}, "affine is not"),
+        ({"affine": [[float("nan")] * 4] * 4}, "affine is not"),
+        ({"denoiser": {**asdict(SPEC.denoiser), "channels": [8 * 10**9]}}, "a larger model than its weights"),
+        ({"denoiser": {**asdict(SPEC.denoiser), "blocks": 10**9}}, "a larger model than its weights"),
+        ({"denoiser": {**asdict(SPEC.denoiser), "head_channels": 5}}, "does not divide"),
+        ({"denoiser": {**asdict(SPEC.denoiser), "head_channels": 0}}, "must be at least 1"),
+        ({"kind": torch.float16}, r"as torch\.float16"),
+    ],
+)
+def test_a_generator_that_claims_the_impossible_is_refused_by_its_path(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    path = _generator(tmp_path / "g.safetensors", **changes)
+    with pytest.raises(CheckpointError, match=reason) as raised:
+        load_generator(path, torch.device("cpu"))
+    assert str(path) in raised.value.problem
+
+
+def test_a_description_nested_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "g.safetensors"
+    save_file({"a": torch.ones(1)}, path, metadata={"lichen": "[" * 10**5 + "]" * 10**5})
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        load_tensors(path, "generator")
 
 
 def test_tensors_and_description_come_back_as_they_were(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lichen.audit import AuditResult, audit, write_audit
+from lichen.audit import AuditResult, audit, find_score, write_audit
 from lichen.config import AuditConfig, RunConfig, SamplingConfig, TrainingConfig
 from lichen.diffusion import make_alphas_cumprod
 from lichen.errors import DependencyError, ImageError, RunError
@@ -67,6 +67,7 @@ def run(config: RunConfig, folder: RunFolder, *, command: str, quiet: bool = Fal
     Raises:
         LichenError: something that was given cannot be used; what is in the folder stays as it was.
     """
+    check_scores(config.audit)
     with folder.lock():
         keep_config(config, folder)
         device = set_up(config.training)
@@ -93,13 +94,9 @@ def train_only(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> 
     return folder.generator
 
 
-def sample_only(
-    checkpoint: Path, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch
-) -> Generator:
-    """Draw the samples of ``checkpoint`` that ``folder`` lacks; return the generator."""
-    generator = load_generator(checkpoint, device)
-    draw_missing(generator, config, folder, watch)
-    return generator
+def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch) -> int:
+    """Draw the samples of ``checkpoint`` that ``folder`` lacks; return how many that were."""
+    return draw_missing(load_generator(checkpoint, device), config, folder, watch)
 
 
 def keep_config(config: RunConfig, folder: RunFolder) -> None:
@@ -225,12 +222,13 @@ def train_denoiser(
         return train(network, latents.values, loss, recipe, state_path=state, log=folder.append_log, step=step)
 
 
-def draw_missing(generator: Generator, config: SamplingConfig, folder: Path, watch: Watch) -> None:
-    """Draw the samples that ``folder`` lacks, under one bar for both phases."""
+def draw_missing(generator: Generator, config: SamplingConfig, folder: Path, watch: Watch) -> int:
+    """Draw the samples that ``folder`` lacks, under one bar for both phases; return how many that were."""
     missing = missing_samples(folder, generator, config)
     if missing:
         with watch.bar("sampling", images_drawn(missing, config)) as step:
             draw_samples(generator, missing, config, folder, phase=watch.trace.phase, step=step)
+    return len(missing)
 
 
 def audit_samples(config: RunConfig, data: Data, folder: RunFolder, watch: Watch) -> tuple[ImageSet, AuditResult]:
@@ -245,20 +243,44 @@ def audit_samples(config: RunConfig, data: Data, folder: RunFolder, watch: Watch
     return synthetic, result
 
 
-def audit_folders(options: AuditOptions, watch: Watch) -> tuple[AuditResult, dict[str, str]]:
+def audit_folders(
+    options: AuditOptions, train: Path, reference: Path, watch: Watch
+) -> tuple[AuditResult, dict[str, str]]:
     """Audit the images of any generator; return the verdict, and a SHA-256 of each of the three sets as compared."""
-    train_source = open_folder(options.train, patient_column=options.patient_column)
-    size = choose_size(train_source, options.size)
-    reference_source = open_folder(options.reference, patient_column=options.patient_column)
-    synthetic_source = open_folder(options.synthetic)
+    check_scores(options.audit)
+    column = options.images.patient_column
+    train_source, reference_source = (open_folder(path, patient_column=column) for path in (train, reference))
+    size = choose_size(train_source, options.images.size)
     with watch.phase("read", len(train_source.items) + len(reference_source.items)) as step:
         train_set = load_set(train_source.items, size, step=step)
-        reference = load_set(reference_source.items, size, step=step)
-    with watch.phase("audit", audit_steps(options.audit, synthetic_source, reference)) as step:
-        synthetic = load_set(synthetic_source.items, size, step=step)
-        result = audit(synthetic, train_set, reference, options.audit, step=step)
+        reference_set = load_set(reference_source.items, size, step=step)
+    return _compare(options.synthetic, train_set, reference_set, options.audit, watch)
+
+
+def audit_with_run(
+    config: RunConfig, synthetic: Path, settings: AuditConfig, watch: Watch
+) -> tuple[AuditResult, dict[str, str]]:
+    """The same, with the training and held-out patients of the run that has the settings ``config``."""
+    check_scores(settings)
+    data = read_images(config, watch)
+    return _compare(synthetic, data.train, data.held_out, settings, watch)
+
+
+def _compare(
+    folder: Path, train_set: ImageSet, reference: ImageSet, config: AuditConfig, watch: Watch
+) -> tuple[AuditResult, dict[str, str]]:
+    source = open_folder(folder)
+    with watch.phase("audit", audit_steps(config, source, reference)) as step:
+        synthetic = load_set(source.items, tuple(train_set.voxels.shape[2:]), step=step)
+        result = audit(synthetic, train_set, reference, config, step=step)
     sets = {"synthetic": synthetic, "train": train_set, "reference": reference}
     return result, {name: images.sha256() for name, images in sets.items()}
+
+
+def check_scores(config: AuditConfig) -> None:
+    """Raise ``AuditError`` for a score that does not exist, before hours of training and not after."""
+    for name in config.scores:
+        find_score(name)
 
 
 def audit_steps(config: AuditConfig, synthetic: Source, reference: ImageSet) -> int:

@@ -16,6 +16,8 @@ from lichen import __version__
 from lichen.errors import LichenError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lichen.config import ImagesConfig, RunConfig
     from lichen.options import RunOptions
     from lichen.presets import PresetName
@@ -82,28 +84,36 @@ def sample(arguments: list[str]) -> int:
     from lichen.options import SampleOptions
 
     options = _parse(SampleOptions, "sample", arguments)
+    stored = _stored_settings(options.model)
+    if stored is not None:  # what the run said is the default
+        default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon)
+        options = _parse(SampleOptions, "sample", arguments, default)
     from lichen.chain import sample_only, set_up
-    from lichen.config import RunConfig, TrainingConfig
+    from lichen.config import TrainingConfig
     from lichen.runs import RunFolder
-    from lichen.settings import load_settings
     from lichen.watch import watching
 
     is_run = options.model.is_dir()
-    if is_run and RunFolder(options.model).config.is_file():  # what the run said is the default
-        stored = load_settings(RunFolder(options.model).config, RunConfig())
-        default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon)
-        options = _parse(SampleOptions, "sample", arguments, default=default)
     checkpoint = RunFolder(options.model).generator if is_run else options.model
     folder = options.out or (RunFolder(options.model).samples if is_run else options.model.with_name("samples"))
     # the trace of a run's samples belongs to the run; that of a folder of its own, beside the images
     home = RunFolder(options.model if is_run and options.out is None else folder)
     device = set_up(TrainingConfig(device=options.device))
     with home.lock(), watching(home.path, options.carbon, quiet=options.quiet) as watch:
-        sample_only(checkpoint, options.sampling, folder, device, watch)
-        cost = watch.grams_so_far()
-    result = {"folder": str(folder), "count": options.sampling.count, "energy": watch.energy_so_far()}
-    words = f"samples  {options.sampling.count} synthetic images in {folder}\ncost     {cost or 'not measured'}"
-    _show(options.json, result, f"{words}\nnext     lichen audit, before anybody sees them: a copy is a patient")
+        drawn = sample_only(checkpoint, options.sampling, folder, device, watch)
+        cost = watch.grams_spent()
+    if is_run:
+        next_command = ["lichen", "audit", "--run", str(options.model), "--synthetic", str(folder), "--out", "AUDIT"]
+    else:
+        next_command = ["lichen", "audit", "--help"]
+    result = {"folder": str(folder), "count": options.sampling.count, "drawn": drawn}
+    lines = [
+        f"samples  {options.sampling.count} synthetic images in {folder}, {drawn} of them drawn now",
+        f"cost     {cost or 'not measured'}",
+        f"next     {shlex.join(next_command)}",
+        "         before anybody sees them: a copy of a training image is an image of a patient",
+    ]
+    _show(options.json, result, "\n".join(lines))
     return 0
 
 
@@ -113,13 +123,25 @@ def audit(arguments: list[str]) -> int:
 
     options = _parse(AuditOptions, "audit", arguments)
     from lichen.audit import summary, write_audit
-    from lichen.chain import audit_folders
+    from lichen.chain import audit_folders, audit_with_run
+    from lichen.config import RunConfig
+    from lichen.errors import ConfigError
     from lichen.runs import RunFolder
+    from lichen.settings import load_settings
     from lichen.watch import watching
 
     home = RunFolder(options.out)
     with home.lock(), watching(home.path, options.carbon, quiet=options.quiet) as watch:
-        result, inputs = audit_folders(options, watch)
+        if options.run is not None:
+            stored = load_settings(RunFolder(options.run).config, RunConfig())
+            result, inputs = audit_with_run(stored, options.synthetic, options.audit, watch)
+        elif options.train is not None and options.reference is not None:
+            result, inputs = audit_folders(options, options.train, options.reference, watch)
+        else:
+            raise ConfigError(
+                "an audit needs the training images and real images of other patients",
+                fix="give --train DIR and --reference DIR, or --run RUN for those of a run folder",
+            )
         write_audit(result, options.out / "audit.json", inputs_sha256=inputs)
     _show(options.json, result.as_json(), f"{summary(result)}\nfile        {options.out / 'audit.json'}")
     return result.exit_code
@@ -130,16 +152,17 @@ def report(arguments: list[str]) -> int:
     from lichen.options import ReportOptions
 
     options = _parse(ReportOptions, "report", arguments)
+    stored = _stored_settings(options.run)
+    if stored is not None:
+        options = _parse(ReportOptions, "report", arguments, ReportOptions(options.run, carbon=stored.carbon))
     from lichen.report import write_report
     from lichen.runs import RunFolder
     from lichen.summary import with_carbon
     from lichen.words import in_ten_lines
 
     folder = RunFolder(options.run)
-    summary = folder.require_summary()
-    if options.carbon != type(options.carbon)():
-        summary = with_carbon(summary, options.carbon)
-        folder.write_summary(summary)
+    summary = with_carbon(folder.require_summary(), options.carbon)
+    folder.write_summary(summary)
     path = write_report(folder.path)
     _show(options.json, {"report": str(path), "summary": summary}, in_ten_lines(summary, folder.path))
     return 0
@@ -264,6 +287,16 @@ def _preset(name: PresetName, images: ImagesConfig) -> RunConfig:
 
     source = open_folder(images.path, patient_column=images.patient_column, npz_split=images.npz_split)
     return load_preset(name, source.spatial_dims)
+
+
+def _stored_settings(run: Path) -> RunConfig | None:
+    """The settings in the run folder ``run``; None if it is none."""
+    from lichen.config import RunConfig
+    from lichen.runs import RunFolder
+    from lichen.settings import load_settings
+
+    path = RunFolder(run).config
+    return load_settings(path, RunConfig()) if path.is_file() else None
 
 
 def _command(name: str, arguments: list[str]) -> str:

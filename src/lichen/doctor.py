@@ -46,7 +46,7 @@ def _software() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    yield Finding("CPU", True, f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used by PyTorch")
+    yield Finding("CPU", True, f"{os.cpu_count()} cores, {torch.get_num_threads()} PyTorch threads")
     if torch.version.cuda is None:
         yield Finding("GPU", False, "this PyTorch is built without CUDA")
     elif not torch.cuda.is_available():
@@ -62,12 +62,12 @@ def _meters() -> Iterator[Finding]:
     from lichen.energy import survey_meters
 
     survey = survey_meters()
-    for meter in survey.meters:
-        name, _, detail = meter.describe().partition(":")
-        yield Finding(f"meter: {name}", True, detail.strip())
+    for description in "; ".join(meter.describe() for meter in survey.meters).split("; "):
+        name, _, detail = description.partition(":")
+        yield Finding(f"energy of {name}", True, detail.strip())
     for note in survey.notes:
         name, _, detail = note.partition(":")
-        yield Finding(f"meter: {name}", False, detail.strip())
+        yield Finding(f"{name} counter", False, detail.strip())
 
 
 def _space() -> Iterator[Finding]:

@@ -46,6 +46,16 @@ class SampleOptions:
 
 
 @dataclass(frozen=True)
+class GridOptions:
+    """How the images of an audit are read; with --run as in that run."""
+
+    patient_column: str | None = None
+    """Column of metadata.csv or participants.tsv that names the patient; default: patient, subject or group."""
+    size: tuple[int, ...] | None = None
+    """Grid on which images are compared, e.g. 64 64; default: chosen from the training images."""
+
+
+@dataclass(frozen=True)
 class AuditOptions:
     """Say whether synthetic images, from any generator, are copies of training patients.
 
@@ -54,16 +64,15 @@ class AuditOptions:
 
     synthetic: Path
     """Folder (or .npz) of synthetic images."""
-    train: Path
-    """Folder of the images the generator was trained on."""
-    reference: Path
-    """Folder of real images of other patients, from the same source, never trained on."""
     out: Path
     """Folder for audit.json."""
-    patient_column: str | None = None
-    """Column of metadata.csv or participants.tsv that names the patient; default: patient, subject or group."""
-    size: tuple[int, ...] | None = None
-    """Grid on which images are compared, e.g. 64 64; default: chosen from the training images."""
+    train: Path | None = None
+    """Folder of the images the generator was trained on."""
+    reference: Path | None = None
+    """Folder of real images of other patients, from the same source, never trained on."""
+    run: Path | None = None
+    """Instead of both: a run folder, whose training and held-out patients are then compared with."""
+    images: GridOptions = field(default_factory=GridOptions)
     audit: AuditConfig = field(default_factory=AuditConfig)
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
     json: bool = False

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from lichen.carbon import grams, grams_text, intensity
 from lichen.config import CarbonConfig
-from lichen.energy import Trace, find_meters, trace_name
+from lichen.energy import Energy, Trace, find_meters, trace_name
 from lichen.progress import Progress
 
 
@@ -36,16 +35,18 @@ class Watch:
         if not self.quiet:
             print(f"note: {note}", file=sys.stderr)  # noqa: T201 (the command line's own voice)
 
-    def energy_so_far(self) -> dict[str, float | None]:
-        """Joules of everything in the trace; None where nothing can be measured."""
-        return asdict(self.trace.so_far())
-
     def grams_so_far(self) -> str:
         """CO2e of everything in the trace, in words; empty where nothing can be measured."""
-        bounds_j = self.trace.so_far().bounds_j()
-        if bounds_j is None:
-            return ""
-        return f"{grams_text(grams(bounds_j, self._intensity, self._pue))} CO2e so far"
+        total = self._in_words(self.trace.so_far())
+        return f"{total} so far" if total else ""
+
+    def grams_spent(self) -> str:
+        """CO2e of this process alone, in words; empty where nothing can be measured."""
+        return self._in_words(self.trace.spent())
+
+    def _in_words(self, energy: Energy) -> str:
+        bounds_j = energy.bounds_j()
+        return "" if bounds_j is None else f"{grams_text(grams(bounds_j, self._intensity, self._pue))} CO2e"
 
 
 @contextmanager

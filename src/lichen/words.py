@@ -12,7 +12,7 @@ from lichen.runs import RunRow
 VERDICTS = {
     "clean": "clean: no copy of a training patient found",
     "copies": "COPIES of training patients found: do not share this set as it is",
-    "inconclusive": "inconclusive: too few held-out patients to say that there is no copy",
+    "inconclusive": "inconclusive: these images do not allow to say that there is no copy",
 }
 
 
@@ -22,16 +22,16 @@ def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
     energy, share = summary["energy"], audit["resolution"]["detectable_share"]
     shape = " x ".join(map(str, images["shape"][1:]))
     sizes = [f"{name} {model[f'{name}_parameters'] / 1e6:.2f} M" for name in ("autoencoder", "denoiser")]
-    found = f"{audit['copies']} of {audit['tested']} flagged; smallest share of copies that could be seen: {share:.0%}"
+    least = f"copies are seen from a share of {share:.1%}" if share <= 1 else "no share of copies could be seen"
     rows = [
-        ("images", f"{summary['label']}: {images['train_images']} of {images['train_patients']} patients for training"),
-        ("", f"{images['held_out_images']} of {images['held_out_patients']} patients held out; grid {shape}"),
+        ("images", f"{summary['label']}, grid {shape}: {_images(images, 'train')} to train on"),
+        ("", f"{_images(images, 'held_out')} held out"),
         ("model", f"{' and '.join(sizes)} parameters"),
         ("samples", f"{audit['tested']} by {sampling['sampler']}, {sampling['network_calls']} network calls each"),
         ("energy", _energy(energy["total"], energy["phases"])),
         ("carbon", _carbon(summary["carbon"])),
         ("verdict", VERDICTS[audit["verdict"]]),
-        ("", found),
+        ("", f"{audit['copies']} of {audit['tested']} flagged; {least} with these held-out patients"),
         ("quality", _quality(summary["quality"]["kernel_distance"])),
         ("report", str(folder / "report.html")),
     ]
@@ -49,6 +49,10 @@ def runs_table(rows: Sequence[RunRow], root: Path) -> str:
         cells.append((row.path, row.state, energy_text(energy), grams, row.verdict or "not audited"))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _images(images: dict[str, Any], part: str) -> str:
+    return f"{images[f'{part}_images']} images of {images[f'{part}_patients']} patients"
 
 
 def _energy(total: dict[str, float | None], phases: Sequence[dict[str, Any]]) -> str:

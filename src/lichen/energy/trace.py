@@ -106,10 +106,14 @@ class Trace:
 
         Costs nothing: the last known figure, while the thread is asked for a newer one if it is old.
         """
+        return self._earlier + self.spent()
+
+    def spent(self) -> Energy:
+        """The same of this process alone."""
         if not self._refreshing and self._clock() - self._last_read_s > FRESH_S and self._thread.is_alive():
             self._refreshing = True
             self._orders.put(_Order("refresh"))
-        return self._earlier + self._used
+        return self._used
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

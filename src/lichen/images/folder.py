@@ -30,7 +30,8 @@ def open_folder(path: Path, *, patient_column: str | None = None, npz_split: str
     unlisted image beside listed ones is an error; images in other folders, such as label maps, are left alone.
     Without a table every image found in the folder and those below is taken, each as a patient of its own, and
     ``Source.patients_known`` is False. Hidden files are ignored. Raises ImageError if there is no image, if pictures
-    and volumes are mixed, if a link leads out of the folder, or for a table that cannot be used.
+    and volumes are mixed, if a link leads out of the folder or to nothing, if a folder cannot be read, or for a table
+    that cannot be used.
     """
     if path.suffix.lower() == ".npz" and path.is_file():
         return open_npz(path, npz_split)
@@ -66,7 +67,10 @@ def open_folder(path: Path, *, patient_column: str | None = None, npz_split: str
 
 def _item(folder: Path, name: str, patient: str) -> Item:
     path = folder / name
-    state = path.stat()
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
     version = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}"
     return Item(name, patient, partial(read_image, path), partial(look_image, path), version)
 
@@ -76,13 +80,14 @@ def _find_images(folder: Path) -> dict[str, Path]:
     home = folder.resolve()
     found: dict[str, Path] = {}
     links: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_refuse_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         linked = [name for name in folders if (Path(parent) / name).is_symlink()]
         for name in [*linked, *sorted(files)]:
             path = Path(parent) / name
             if name.startswith(".") or not (name in linked or is_image(name)):
                 continue
+            _refuse_unusable_path(folder, path)
             real = path.resolve()
             if not real.is_relative_to(home):
                 raise ImageError(
@@ -98,6 +103,25 @@ def _find_images(folder: Path) -> dict[str, Path]:
             seen.add(real)
             found[name] = real
     return found
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    """For ``os.walk``, which would pass over a folder that may not be read, and its patients, without a word."""
+    raise _unreadable(Path(str(error.filename)), error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ImageError:
+    return ImageError(f"{path} cannot be read ({error.strerror})", fix="make it readable, or move it out of the folder")
+
+
+def _refuse_unusable_path(folder: Path, path: Path) -> None:
+    """Raise ImageError for a link to nothing, and for a name that no table, audit or report could hold."""
+    if path.is_symlink() and not path.exists():
+        raise ImageError(f"{path} is a link that leads to nothing", fix="remove the link, or restore what it points to")
+    try:
+        str(path.relative_to(folder)).encode()
+    except UnicodeEncodeError as error:
+        raise ImageError(f"{str(path)!a} has a name that is no UTF-8 text", fix="rename the file") from error
 
 
 def _refuse_unusable(folder: Path, table: PatientTable, found: dict[str, Path]) -> None:

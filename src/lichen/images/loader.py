@@ -46,6 +46,8 @@ def load_set(
         raise ImageError("there are no images to load", fix="give a folder with images, or hold out fewer patients")
     cache = None if cache_dir is None else _cache_file(cache_dir, items, size, fit)
     cached = None if cache is None else _read_cache(cache, len(items), size)
+    if cached is None:  # even one image may be too large to bring to the grid
+        _refuse_too_large((1, 1, *size), psutil.virtual_memory().available, "of memory are free", "free some memory")
     if cached is not None:
         voxels, affine = cached
         step(len(items))

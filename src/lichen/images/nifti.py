@@ -23,6 +23,8 @@ MOST_CHANNELS = 4
 """A fourth axis up to this long holds channels; a longer one is a time series, unless lichen wrote the file."""
 _DEFLATE_LIMIT = 1032
 """No gzip stream unpacks to more than this many times its length (zlib's technical notes)."""
+MOST_ANISOTROPIC = 1000.0
+"""Voxels longer than this times their width are a damaged header; their aspect would exhaust the memory."""
 _UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
@@ -82,7 +84,7 @@ def _open(path: Path) -> Any:
     """The volume's header and a handle to its values, after checking that both make sense."""
     try:
         volume = nib.load(path)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error, ImageFileError, HeaderDataError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(volume, nib.Nifti1Image | nib.Nifti2Image):
         raise ImageError(f"{path} is named like a NIfTI and is not one", fix="convert it to .nii.gz")
@@ -135,11 +137,17 @@ def _affine_mm(path: Path, volume: Any) -> NDArray[np.float64]:
         affine[:3] *= _UNITS_MM[volume.header.get_xyzt_units()[0]]
     except KeyError as error:
         raise _unreadable(path, error) from error
-    box_mm3 = float(np.prod(spacing_mm(affine, 3)))
+    spacing = spacing_mm(affine, 3)
+    box_mm3 = float(np.prod(spacing))
     if not np.isfinite(affine).all() or not abs(np.linalg.det(affine)) > 1e-6 * box_mm3:
         raise ImageError(
             f"{path} has an affine that does not place its voxels in space: {affine[:3].tolist()}",
             fix="set a valid qform or sform, e.g. with nibabel's Nifti1Image(values, affine)",
+        )
+    if max(spacing) > MOST_ANISOTROPIC * min(spacing):
+        raise ImageError(
+            f"{path} has voxels of {' x '.join(f'{side:g}' for side in spacing)} mm, which no scanner makes",
+            fix="correct the spacing in its header",
         )
     return affine
 

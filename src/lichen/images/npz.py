@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from lichen.errors import ImageError
+from lichen.images.normalise import refuse_non_finite
 from lichen.images.types import Geometry, Image, Item, Source
 
 _DAMAGED = (OSError, EOFError, ValueError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
@@ -55,8 +56,9 @@ def open_npz(path: Path, split: str = "train") -> Source:
 
     def reader(index: int) -> Callable[[], Image]:
         def read() -> Image:
-            voxels = np.moveaxis(load()[index], -1, 0)
-            return Image(np.ascontiguousarray(voxels, np.float32), np.eye(4))
+            voxels = np.ascontiguousarray(np.moveaxis(load()[index], -1, 0), np.float32)
+            refuse_non_finite(voxels, f"{path}: {key}[{index}]")
+            return Image(voxels, np.eye(4))
 
         return read
 

@@ -43,11 +43,17 @@ def read_patient_table(folder: Path, column: str | None = None) -> PatientTable 
         return None
     header, rows = _read_rows(path, TABLES[path.name])
     if "file" not in header:
+        one_cell = len(header) == 1 and any(mark in header[0] for mark in ",;\t")
+        between = "tabs" if path.suffix == ".tsv" else "commas"
         raise ImageError(
             f"{path} has no column named file; it has: {', '.join(header)}",
-            fix="add a column file with each image's path relative to the folder",
+            fix=f"save it with {between} between the cells"
+            if one_cell
+            else "add a column file with each image's path relative to the folder",
         )
     column = _choose_column(path, header, rows, column)
+    if twice := [name for name in ("file", column) if header.count(name) > 1]:
+        raise ImageError(f"{path} has several columns named {twice[0]}", fix="keep one of them, rename the others")
     patients: dict[str, str] = {}
     for line, row in rows:
         file = _relative(path, line, row["file"])
@@ -79,7 +85,7 @@ def _read_rows(path: Path, separator: str) -> tuple[list[str], list[tuple[int, d
                     )
                 row = {key: cell.strip() for key, cell in zip(header, cells, strict=True)}
                 rows.append((reader.line_num, row))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ImageError(f"{path} cannot be read as a table: {error}", fix="save it again as UTF-8 text") from error
     return header, rows
 

@@ -113,9 +113,8 @@ class RunFolder:
         """The summary; a ``RunError`` where there is none."""
         summary = self.read_summary()
         if summary is None:
-            raise RunError(
-                f"{self.path} holds no finished run", fix="repeat its lichen run command, or give another folder"
-            )
+            state = "holds no finished run" if self.path.is_dir() else "does not exist"
+            raise RunError(f"{self.path} {state}", fix="repeat its lichen run command, or give another folder")
         return summary
 
     def read_summary(self) -> dict[str, Any] | None:

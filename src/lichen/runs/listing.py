@@ -31,7 +31,9 @@ def list_runs(root: Path) -> tuple[RunRow, ...]:
         RunError: ``root`` is no folder.
     """
     if not root.is_dir():
-        raise RunError(f"{root} is no folder", fix="give the folder that holds your runs, e.g. lichen runs runs")
+        raise RunError(
+            f"there is no folder {root}", fix="give the folder that holds your runs, or make one: lichen run"
+        )
     return tuple(_row(folder) for folder in _run_folders(root))
 
 
@@ -47,14 +49,14 @@ def _row(path: Path) -> RunRow:
         return RunRow(str(path), "damaged", None, None, None, None, None)
     if summary is None:
         return RunRow(str(path), "unfinished", None, None, None, None, None)
-    joules = _dig(summary, "energy", "total", "energy_j")
+    joules, grams = _dig(summary, "energy", "total", "energy_j"), _dig(summary, "carbon", "total_g")
     return RunRow(
         path=str(path),
         state=str(summary.get("state", "unknown")),
         label=summary.get("label"),
         finished_at=summary.get("finished_at"),
-        energy_kwh=None if joules is None else joules / 3.6e6,
-        carbon_g=_dig(summary, "carbon", "total_g"),
+        energy_kwh=joules / 3.6e6 if isinstance(joules, int | float) else None,
+        carbon_g=grams if isinstance(grams, dict) and grams.keys() == {"low", "estimate", "high"} else None,
         verdict=_dig(summary, "audit", "verdict"),
     )
 

@@ -44,7 +44,7 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             about = json.loads(header) if header else {}
             # cloned: what the file hands out is a view of it, unaligned and gone if the file is cut
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is not a whole safetensors file ({error})",
             fix="delete it and repeat the command that made it",
@@ -74,7 +74,7 @@ def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Fill ``network`` with ``tensors``; a missing, surplus or misshapen one raises ``CheckpointError``."""
+    """Fill ``network`` with ``tensors``; one missing, surplus, misshapen or of another type: ``CheckpointError``."""
     wanted = network.state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         have, want = tensors.get(name), wanted.get(name)
@@ -83,6 +83,11 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
             raise CheckpointError(
                 f"{path} is of another architecture: {name} is {shapes[0]} in the file and {shapes[1]} in the model",
                 fix="use the settings it was trained with, or start in a new folder",
+            )
+        if have.dtype != want.dtype:
+            raise CheckpointError(
+                f"{path} holds {name} as {have.dtype}, the model as {want.dtype}",
+                fix="give the file as lichen wrote it; a converted one is not read",
             )
     on_meta = any(parameter.is_meta for parameter in network.parameters())
     network.load_state_dict(dict(tensors), assign=on_meta)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from lichen.config import AutoencoderConfig, DenoiserConfig, Objective
-from lichen.errors import CheckpointError
+from lichen.errors import CheckpointError, ConfigError
 from lichen.files import sha256_of
 from lichen.models import autoencoder as autoencoders
+from lichen.models import denoiser as denoisers
 from lichen.models.autoencoder import build_autoencoder
 from lichen.models.denoiser import build_denoiser
 from lichen.models.layout import fast_layout, set_layout
 from lichen.settings import from_plain
 from lichen.training.checkpoint import load_tensors, load_weights, save_tensors, with_prefix, without_prefix
+
+MOST_VOXELS = 2**31
+"""No image is larger; a file that says so is damaged or made to exhaust the memory."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,16 @@ class GeneratorSpec:
     objective: Objective
     is_phantom: bool
     """Whether it was trained on built-in phantoms, which are nobody's images."""
+
+    def __post_init__(self) -> None:
+        factor = autoencoders.downsampling(self.autoencoder) * denoisers.downsampling(self.denoiser)
+        shape, rows = self.image_shape, self.affine
+        if len(shape) not in {3, 4} or min(shape) < 1 or any(side % factor for side in shape[1:]):
+            raise ValueError(f"image_shape {shape} is not (C, *S) with sides that are multiples of {factor}")
+        if math.prod(shape) > MOST_VOXELS:
+            raise ValueError(f"image_shape {shape} is larger than any image")
+        if [len(row) for row in rows] != [4] * 4 or not all(math.isfinite(x) for row in rows for x in row):
+            raise ValueError("affine is not 4 x 4 finite numbers")
 
     @property
     def spatial_dims(self) -> int:
@@ -97,9 +112,7 @@ def load_generator(path: Path, device: torch.device) -> Generator:
         CheckpointError: the file is missing, damaged, not a generator, or its weights do not fit its own description.
     """
     tensors, about = load_tensors(path, "generator")
-    spec = _read_spec(about, path)
-    with torch.device("meta"):  # no memory and no random weights for networks that are filled from the file
-        autoencoder, denoiser = spec.build()
+    spec, autoencoder, denoiser = _read_model(about, tensors, path)
     load_weights(autoencoder, without_prefix("autoencoder", tensors), path)
     load_weights(denoiser, without_prefix("denoiser", tensors), path)
     for network in (autoencoder, denoiser):
@@ -111,11 +124,26 @@ def load_generator(path: Path, device: torch.device) -> Generator:
     return Generator(spec, autoencoder, denoiser, latent["shift"], latent["scale"], sha256_of(path))
 
 
-def _read_spec(about: dict[str, Any], path: Path) -> GeneratorSpec:
+def _read_model(
+    about: dict[str, Any], tensors: Mapping[str, Tensor], path: Path
+) -> tuple[GeneratorSpec, nn.Module, nn.Module]:
+    """The model that ``about`` describes, and its networks, still empty."""
     try:
-        return from_plain(GeneratorSpec, about["spec"])
-    except (KeyError, TypeError, ValueError) as error:
+        spec = from_plain(GeneratorSpec, about["spec"])
+        _refuse_absurd(spec, tensors)
+        with torch.device("meta"):  # no memory and no random weights for networks that are filled from the file
+            return spec, *spec.build()
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(
-            f"{path} describes its model in a way that cannot be read ({error})",
+            f"{path} describes its model in a way that cannot be read "
+            f"({error.problem if isinstance(error, ConfigError) else error})",
             fix="train again with this version",
         ) from error
+
+
+def _refuse_absurd(spec: GeneratorSpec, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where the networks would need more than the file can fill: building them may take for ever."""
+    values = sum(tensor.numel() for tensor in tensors.values())
+    widest = max(*spec.autoencoder.channels, *spec.denoiser.channels, spec.autoencoder.latent_channels)
+    if widest > values or max(spec.autoencoder.blocks, spec.denoiser.blocks) > len(tensors):
+        raise ValueError("a larger model than its weights")

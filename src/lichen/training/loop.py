@@ -106,9 +106,9 @@ def train(
         window, window_steps = window + value.detach(), window_steps + 1
         if seen // log_every > before // log_every or seen >= recipe.images:
             mean = window.item() / window_steps
-            if not math.isfinite(mean):
+            if not (math.isfinite(mean) and math.isfinite(norm.item())):
                 raise TrainingError(
-                    f"the loss of the {recipe.phase} became {mean} after {seen} images",
+                    f"the loss of the {recipe.phase} became {mean}, its gradient {norm.item()}, after {seen} images",
                     fix=f"lower the learning rate (now {recipe.learning_rate:g}), or use fp32 if this ran in bf16",
                 )
             record: dict[str, float | int | str] = {"phase": recipe.phase, "images_seen": seen, "loss": mean}
