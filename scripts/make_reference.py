@@ -15,7 +15,7 @@ import sys
 import types
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from lichen import cli, errors
 from lichen.config import RunConfig
@@ -145,19 +145,23 @@ def _commands() -> Iterator[str]:
             yield ""
 
 
-def _options(options: type) -> tuple[list[tuple[str, ...]], list[str]]:
+def _options(options: type, prefix: str = "") -> tuple[list[tuple[str, ...]], list[str]]:
     """The rows of a command's own options, and the names of the sections of settings that it takes too."""
     hints, docs = get_type_hints(options, include_extras=True), field_docs(options)
+    shared = {field.name: type(getattr(RunConfig(), field.name)) for field in dataclasses.fields(RunConfig)}
     rows: list[tuple[str, ...]] = []
     sections: list[str] = []
     for field in dataclasses.fields(options):
         kind = hints[field.name]
-        if dataclasses.is_dataclass(kind):
+        if kind is shared.get(field.name):
             sections.append(field.name)
+            continue
+        if dataclasses.is_dataclass(kind):
+            rows += _options(cast("type", kind), f"{field.name}.")[0]
             continue
         positional = get_origin(kind) is Annotated
         plain = get_args(kind)[0] if positional else kind
-        name = field.name.upper() if positional else _option(field.name)
+        name = field.name.upper() if positional else _option(prefix + field.name)
         default = "required" if field.default is dataclasses.MISSING else _value(field.default)
         rows.append((f"`{name}`", _type(plain), default, docs[field.name]))
     return rows, sections

@@ -29,6 +29,7 @@ from lichen.runs import RunFolder, list_runs, read_log
 from lichen.sampling import decode_images, draw_latents, draw_samples, missing_samples
 from lichen.settings import dump_settings, load_settings
 from lichen.training.generator import load_generator
+from lichen.words import runs_table
 
 TINY = Path(__file__).with_name("tiny.yaml")
 
@@ -267,3 +268,15 @@ def test_runs_are_listed_with_cost_and_verdict_and_an_unfinished_one_as_such(
     assert whole.state == "finished"
     assert whole.energy_kwh is not None
     assert whole.energy_kwh > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"energy": {"total": {"energy_j": "x"}}}', '{"carbon": {"total_g": {"odd": 1}}}', '{"energy": 3}'],
+)
+def test_a_damaged_summary_spoils_no_table_of_runs(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.yaml").write_text("")
+    (tmp_path / "run/summary.json").write_text(text)
+    table = runs_table(list_runs(tmp_path), tmp_path)
+    assert "not measured  not audited" in " ".join(table.split("\n")[1:])

@@ -195,10 +195,12 @@ def test_the_reference_has_every_command_option_and_setting() -> None:
         assert f"`--{setting.replace('_', '-')}`" in page
     sections = {field.name for field in fields(RunConfig)}
     for cls in (value for name, value in vars(options).items() if name.endswith("Options")):
+        prefix = "images." if cls is options.GridOptions else ""
         for field in fields(cls):
-            own = field.name not in sections
-            written = (f"`--{field.name.replace('_', '-')}`", f"`{field.name.upper()}`", f"[`--{field.name}.*`]")
-            assert any(word in page for word in (written[:2] if own else written[2:])), f"{cls.__name__}.{field.name}"
+            own = field.name not in sections or field.name == "images"
+            option = f"`--{prefix}{field.name.replace('_', '-')}"
+            written = (f"{option}`", f"`{field.name.upper()}`", f"{option}.", f"[`--{field.name}.*`]")
+            assert any(word in page for word in (written[:3] if own else written[3:])), f"{cls.__name__}.{field.name}"
     for code in cli.VERDICT_CODES.values():
         assert f"| {code} |" in page
 

@@ -167,7 +167,7 @@ def test_a_gradient_that_is_no_number_stops_training_before_the_broken_weights_a
     def explode(network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
         return _loss(network, batch, generator) * 1e20  # finite itself; the square of its gradient is not
 
-    with pytest.raises(TrainingError, match="its gradient inf, after 4 images"):
+    with pytest.raises(TrainingError, match="gradient of the test became inf after 4 images"):
         train(_line(), EXAMPLES, explode, RECIPE, state_path=path, log=lambda _: None)
     assert not path.exists()
 

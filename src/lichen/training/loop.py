@@ -72,7 +72,7 @@ def train(
     Training starts from ``state_path`` where it exists and saves there every ``checkpoint_every_s`` and at the end.
 
     Raises:
-        TrainingError: the loss is no longer a number.
+        TrainingError: the loss or its gradient is no longer a number.
         CheckpointError: ``state_path`` is damaged or belongs to another recipe or architecture.
     """
     device = next(network.parameters()).device
@@ -106,11 +106,12 @@ def train(
         window, window_steps = window + value.detach(), window_steps + 1
         if seen // log_every > before // log_every or seen >= recipe.images:
             mean = window.item() / window_steps
-            if not (math.isfinite(mean) and math.isfinite(norm.item())):
-                raise TrainingError(
-                    f"the loss of the {recipe.phase} became {mean}, its gradient {norm.item()}, after {seen} images",
-                    fix=f"lower the learning rate (now {recipe.learning_rate:g}), or use fp32 if this ran in bf16",
-                )
+            for name, figure in (("loss", mean), ("gradient", norm.item())):
+                if not math.isfinite(figure):
+                    raise TrainingError(
+                        f"the {name} of the {recipe.phase} became {figure} after {seen} images",
+                        fix=f"lower the learning rate (now {recipe.learning_rate:g}), or use fp32 if this ran in bf16",
+                    )
             record: dict[str, float | int | str] = {"phase": recipe.phase, "images_seen": seen, "loss": mean}
             log(record | {"learning_rate": learning_rate(before, recipe), "gradient_norm": norm.item()})
             window, window_steps = torch.zeros((), device=device), 0
