@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Picture
+from scipy.ndimage import gaussian_filter
 
 from lichen.carbon import J_PER_KWH
-from lichen.chain import run
+from lichen.chain import load_samples, run
 from lichen.config import RunConfig, SamplingConfig
 from lichen.errors import CarbonError, ConfigError, RunError
 from lichen.files import sha256_of
-from lichen.images import ImageSet, load_set, open_folder, open_source, split_by_patient
+from lichen.images import ImageSet, load_set, open_folder, open_source, split_by_patient, write_sample
+from lichen.images.phantoms import phantom_source
 from lichen.presets import load_preset
 from lichen.runs import RunFolder, list_runs, read_log
 from lichen.sampling import decode_images, draw_latents, draw_samples, missing_samples
@@ -193,6 +195,52 @@ def test_samples_of_another_seed_are_not_mixed_with_those_there(finished: tuple[
     generator = load_generator(folder.generator, torch.device("cpu"))
     with pytest.raises(RunError, match="was drawn with seed 0, not 5"):
         missing_samples(folder.samples, generator, config.sampling)
+
+
+def test_a_training_volume_among_the_samples_is_a_copy_whatever_its_spacing(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    affine = np.diag([1.0, 1.0, 4.0, 1.0])
+    for patient in range(24):
+        voxels = gaussian_filter(random.normal(size=(1, 16, 16, 8)), (0, 1, 1, 1)).astype(np.float32)
+        write_sample(tmp_path / "scans" / f"p{patient:02}.nii.gz", voxels / np.abs(voxels).max(), affine, {})
+    config = tiny(3)
+    images = replace(config.images, path=tmp_path / "scans", size=(16, 16, 8), fit="crop-pad")
+    config = replace(
+        config,
+        images=images,
+        autoencoder=replace(config.autoencoder, images_seen=16),
+        training=replace(config.training, images_seen=32),
+        sampling=replace(config.sampling, count=1, batch_size=1),
+    )
+    folder = RunFolder(tmp_path / "run")
+    run(config, folder, command="", quiet=True)
+    train, _ = split_by_patient(open_source(images), 0.5, 0)
+    copy = load_set(train[:1], (16, 16, 8), "crop-pad")
+    write_sample(folder.samples / "sample-000000.nii.gz", copy.voxels[0].numpy(), copy.affine, {})
+    synthetic = load_samples(open_folder(folder.samples), copy, lambda _: None)
+    similarity = np.corrcoef(synthetic.voxels.numpy().ravel(), copy.voxels.numpy().ravel())[0, 1]
+    assert similarity > 0.99
+
+
+def test_a_run_whose_training_images_changed_is_refused(tmp_path: Path) -> None:
+    items = phantom_source("2d", 12).items
+    images = load_set(items, (32, 32))
+    for position in range(0, 40, 4):
+        write_sample(tmp_path / f"scans/{position:02}.png", images.voxels[position].numpy(), images.affine, {})
+    config = replace(tiny(), images=replace(tiny().images, path=tmp_path / "scans"))
+    folder = RunFolder(tmp_path / "run")
+    run(config, folder, command="", quiet=True)
+    elsewhere = replace(config, images=replace(config.images, path=tmp_path / "run" / ".." / "scans"))
+    run(elsewhere, folder, command="", quiet=True)
+    write_sample(tmp_path / "scans/44.png", images.voxels[44].numpy(), images.affine, {})
+    with pytest.raises(RunError, match="the training images are not those"):
+        run(config, folder, command="", quiet=True)
+    for path in (tmp_path / "scans").glob("44.*"):
+        path.unlink()
+    run(config, folder, command="", quiet=True)
+    folder.config.unlink()
+    with pytest.raises(RunError, match=r"no config\.yaml"):
+        run(config, folder, command="", quiet=True)
 
 
 def test_a_folder_in_use_is_refused_at_once(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -184,6 +186,28 @@ def test_images_of_new_patients_are_clean_and_copies_are_found(
     }
     written = json.loads((tmp_path / "copied" / "audit.json").read_text())
     assert set(written["inputs"]) == {"synthetic", "train", "reference"}
+
+
+def test_a_reader_who_stops_early_does_not_change_the_verdict(folders: dict[str, Path], tmp_path: Path) -> None:
+    sets = [f"--{name} {folders[name]}" for name in ("train", "reference")]
+    audited = f"-m lichen audit {' '.join(sets)} --synthetic {folders['copied']} --out {tmp_path} --quiet"
+    pipe = f"{sys.executable} {audited} | true; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", pipe], check=False).returncode == 1
+
+
+def test_a_full_disk_is_no_verdict(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    def full(_: list[str]) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setitem(COMMANDS, "doctor", full)
+    assert call("doctor") == 2
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_a_defect_of_lichen_is_no_verdict(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setitem(COMMANDS, "doctor", lambda _: 1 // 0)
+    assert call("doctor") == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_training_images_given_as_reference_are_an_error(

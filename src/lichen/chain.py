@@ -6,6 +6,7 @@ there when the same command is repeated.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lichen.audit import AuditResult, audit, find_score, write_audit
+from lichen.audit.checks import check_apart, fingerprints
 from lichen.config import AuditConfig, RunConfig, SamplingConfig, TrainingConfig
 from lichen.diffusion import make_alphas_cumprod
 from lichen.errors import DependencyError, ImageError, RunError
-from lichen.files import sha256_of
-from lichen.images import ImageSet, Source, choose_size, load_set, open_folder, open_source, split_by_patient
+from lichen.files import sha256_of, write_text
+from lichen.images import Fit, ImageSet, Source, choose_size, load_set, open_folder, open_source, split_by_patient
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
 from lichen.progress import Step
@@ -34,6 +36,8 @@ from lichen.training.generator import Generator, GeneratorSpec, load_generator, 
 from lichen.training.loop import Recipe, train
 from lichen.watch import Watch, watching
 
+LEAST_COMPARED = 16
+"""Fewer synthetic images say nothing of a distance, and as few training images may be of too few patients."""
 MOST_RESTORED = 64
 """Held-out images on which the autoencoder's error is measured."""
 
@@ -47,9 +51,10 @@ FREE = {
     "training.device",
     "training.threads",
     "images.cache_dir",
+    "images.path",
     "sampling.count",
 }
-"""Settings that shape neither weights nor samples."""
+"""Settings that shape neither weights nor samples; the images themselves are bound by their hash."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,15 @@ def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: 
 
 def keep_config(config: RunConfig, folder: RunFolder) -> None:
     """Write the settings into a new run folder; refuse in an old one what would make other weights or samples."""
+    trained = any(path for path in folder.checkpoints.glob("*.safetensors") if not path.name.startswith("."))
+    if trained and not folder.config.exists():
+        raise RunError(
+            f"{folder.path} holds weights and no config.yaml, so nobody knows how they were made",
+            fix="bring its config.yaml back, or choose another folder with --out",
+        )
     if folder.config.exists():
         before = dict(flatten(load_settings(folder.config, RunConfig())))
-        trained, sampled = any(folder.checkpoints.glob("*.safetensors")), any(folder.samples.glob("sample-*"))
+        sampled = any(folder.samples.glob("sample-*"))
         for name, value in flatten(config):
             section = name.partition(".")[0]
             fixed = (trained and section in SHAPING) or (sampled and section == "sampling")
@@ -122,12 +133,12 @@ def _words(value: object) -> str:
 def set_up(config: TrainingConfig) -> torch.device:
     """Set the number of threads and return the device to work on."""
     if config.threads is not None:
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(min(config.threads, os.cpu_count() or 1))
     name = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = torch.device(name if name.startswith(("cpu", "cuda")) else "unknown")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -154,11 +165,13 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
     with watch.phase("read", len(source.items)) as step:
         train_set = load_set(train_items, size, images.fit, cache_dir=images.cache_dir, step=step)
         held_out_set = load_set(held_out_items, size, images.fit, cache_dir=images.cache_dir, step=step)
+    check_apart(train_set, held_out_set, fingerprints(train_set.voxels), fingerprints(held_out_set.voxels))
     return Data(source, train_set, held_out_set)
 
 
 def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: torch.device, watch: Watch) -> Generator:
     """The finished generator of the run folder; trained first if it is not there yet."""
+    bind_images(data.train, folder)
     if not folder.generator.exists():
         spec = GeneratorSpec(
             image_shape=tuple(data.train.voxels.shape[1:]),
@@ -176,6 +189,22 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
         denoiser = train_denoiser(denoiser, config, latents, folder, watch)
         save_generator(folder.generator, spec, autoencoder, denoiser, latents.shift, latents.scale)
     return load_generator(folder.generator, device)
+
+
+def bind_images(images: ImageSet, folder: RunFolder) -> None:
+    """Note which images shape the weights of a run folder; refuse others in it afterwards.
+
+    Otherwise a folder whose images changed would be resumed as if nothing had happened, and patients already trained on
+    could be called held out.
+    """
+    digest = images.sha256()
+    if not folder.images.exists():
+        write_text(folder.images, f"{digest}\n")
+    elif folder.images.read_text(encoding="utf-8", errors="replace").strip() != digest:
+        raise RunError(
+            f"the training images are not those that the run in {folder.path} was begun with",
+            fix="bring the images back as they were, or choose another folder with --out",
+        )
 
 
 def train_autoencoder(
@@ -236,7 +265,7 @@ def audit_samples(config: RunConfig, data: Data, folder: RunFolder, watch: Watch
     source = open_folder(folder.samples)
     with watch.phase("audit", audit_steps(config.audit, source, data.held_out)) as step:
         files = {item.name: sha256_of(folder.samples / item.name) for item in source.items}
-        synthetic = load_set(source.items, tuple(data.train.voxels.shape[2:]), step=step)
+        synthetic = load_samples(source, data.train, step)
         result = audit(synthetic, data.train, data.held_out, config.audit, step=step)
     generator = sha256_of(folder.generator)
     write_audit(result, folder.audit, inputs_sha256={"generator": generator}, files_sha256=files)
@@ -250,11 +279,12 @@ def audit_folders(
     check_scores(options.audit)
     column = options.images.patient_column
     train_source, reference_source = (open_folder(path, patient_column=column) for path in (train, reference))
-    size = choose_size(train_source, options.images.size)
+    size, fit = options.images.size or _common_shape(options.synthetic), options.images.fit
+    size = choose_size(train_source, size, multiple=1)
     with watch.phase("read", len(train_source.items) + len(reference_source.items)) as step:
-        train_set = load_set(train_source.items, size, step=step)
-        reference_set = load_set(reference_source.items, size, step=step)
-    return _compare(options.synthetic, train_set, reference_set, options.audit, watch)
+        train_set = load_set(train_source.items, size, fit, step=step)
+        reference_set = load_set(reference_source.items, size, fit, step=step)
+    return _compare(options.synthetic, train_set, reference_set, fit, options.audit, watch)
 
 
 def audit_with_run(
@@ -263,15 +293,30 @@ def audit_with_run(
     """The same, with the training and held-out patients of the run that has the settings ``config``."""
     check_scores(settings)
     data = read_images(config, watch)
-    return _compare(synthetic, data.train, data.held_out, settings, watch)
+    return _compare(synthetic, data.train, data.held_out, "crop-pad", settings, watch)
+
+
+def _common_shape(folder: Path) -> tuple[int, ...] | None:
+    """The shape that all synthetic images share, which is the grid of their generator; None if they differ.
+
+    Real images brought to another grid than the generator saw them on are scaled and padded otherwise, and its copies
+    of them would go unnoticed.
+    """
+    shapes = {(item.look() if item.look else item.read().geometry).shape for item in open_folder(folder).items}
+    return shapes.pop() if len(shapes) == 1 else None
+
+
+def load_samples(source: Source, train_set: ImageSet, step: Step) -> ImageSet:
+    """The samples of a run as they are: on the grid already, whatever spacing their affine gives."""
+    return load_set(source.items, tuple(train_set.voxels.shape[2:]), "crop-pad", step=step)
 
 
 def _compare(
-    folder: Path, train_set: ImageSet, reference: ImageSet, config: AuditConfig, watch: Watch
+    folder: Path, train_set: ImageSet, reference: ImageSet, fit: Fit, config: AuditConfig, watch: Watch
 ) -> tuple[AuditResult, dict[str, str]]:
     source = open_folder(folder)
     with watch.phase("audit", audit_steps(config, source, reference)) as step:
-        synthetic = load_set(source.items, tuple(train_set.voxels.shape[2:]), step=step)
+        synthetic = load_set(source.items, tuple(train_set.voxels.shape[2:]), fit, step=step)
         result = audit(synthetic, train_set, reference, config, step=step)
     sets = {"synthetic": synthetic, "train": train_set, "reference": reference}
     return result, {name: images.sha256() for name, images in sets.items()}
@@ -303,6 +348,7 @@ def judge_quality(generator: Generator, data: Data, synthetic: ImageSet, step: S
     """Measure how far samples are from held-out images, and how well the autoencoder restores those."""
     sets = (synthetic, data.held_out, data.train)
     enough = all(len(set(images.patients)) >= LEAST_PATIENTS for images in sets)
+    enough &= len(synthetic.names) >= LEAST_COMPARED
     distance = kernel_distance(*sets, step=step) if enough else None
     error = reconstruction_l1(generator.autoencoder, data.held_out.voxels[:MOST_RESTORED], batch_size=4, step=step)
     return Quality(distance, error)

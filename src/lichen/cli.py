@@ -1,14 +1,18 @@
 """The ``lichen`` command: one short function per command, and one place where errors become two lines and a code.
 
-Exit codes: 0 ok, 1 verdict failed, 2 something given cannot be used, 3 inconclusive, 130 interrupted.
+Exit codes: 0 ok, 1 verdict failed, 2 something given cannot be used, 3 inconclusive, 70 a defect of lichen,
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,34 +28,48 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEFECT_CODE = 70
 VERDICT_CODES = {"clean": 0, "copies": 1, "inconclusive": 3}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(_overview())
-        sys.exit(0)
-    if arguments[0] in {"-V", "--version"}:
-        print(f"lichen {__version__}")
-        sys.exit(0)
-    name, *rest = arguments
-    command = COMMANDS.get(name)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a path may hold what the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
     try:
-        if command is None:
-            raise _unknown(name)
-        code = command(rest)
+        code = _run_command(arguments)
     except LichenError as error:
         print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except (OSError, MemoryError) as error:
+        print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
+        print("  fix: free some space or memory, or choose another folder; then repeat the command", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from the last checkpoint", file=sys.stderr)
         code = 130
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        sys.stderr.close()
-        code = 0
+    except Exception:  # noqa: BLE001 (a defect of lichen: its code must not look like a verdict)
+        traceback.print_exc()
+        print("error: this is a defect of lichen\n  fix: report it with the lines above", file=sys.stderr)
+        code = DEFECT_CODE
     sys.exit(code)
+
+
+def _run_command(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        _say(_overview())
+        return 0
+    if arguments[0] in {"-V", "--version"}:
+        _say(f"lichen {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise _unknown(name)
+    return COMMANDS[name](rest)
 
 
 def run(arguments: list[str]) -> int:
@@ -197,7 +215,7 @@ def init(arguments: list[str]) -> int:
     preset = _preset(options.preset, images)
     images = dataclasses.replace(preset.images, path=options.images, phantoms=options.phantoms)
     write_text(options.path, dump_settings(dataclasses.replace(preset, images=images), comments=True))
-    print(f"wrote {options.path}\nnext:  lichen run --config {shlex.quote(str(options.path))}")
+    _say(f"wrote {options.path}\nnext:  lichen run --config {shlex.quote(str(options.path))}")
     return 0
 
 
@@ -304,4 +322,12 @@ def _command(name: str, arguments: list[str]) -> str:
 
 
 def _show(as_json: bool, value: Any, words: str) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) if as_json else words)
+    _say(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) if as_json else words)
+
+
+def _say(words: str) -> None:
+    """Print; a reader who has seen enough (head, less) changes no exit code."""
+    try:
+        print(words, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (until the end of the process)

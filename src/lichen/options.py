@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -52,7 +53,9 @@ class GridOptions:
     patient_column: str | None = None
     """Column of metadata.csv or participants.tsv that names the patient; default: patient, subject or group."""
     size: tuple[int, ...] | None = None
-    """Grid on which images are compared, e.g. 64 64; default: chosen from the training images."""
+    """Grid on which images are compared, e.g. 64 64; default: that of the synthetic images, if they share one."""
+    fit: Literal["resize", "crop-pad"] = "resize"
+    """How an image comes to the grid; it must be as it was for the generator."""
 
 
 @dataclass(frozen=True)

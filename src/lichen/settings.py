@@ -37,7 +37,7 @@ def load_settings(path: Path, base: T) -> T:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist", fix="make one with: lichen init") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not a readable YAML file ({reason})", fix="see docs/how-to.md") from error
     return base if root is None else _fill(base, root, path, "")

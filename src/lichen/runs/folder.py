@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "log.jsonl"
 
     @property
+    def images(self) -> Path:
+        """The SHA-256 of the images that its weights were trained on."""
+        return self.path / "checkpoints" / "images.sha256"
+
+    @property
     def checkpoints(self) -> Path:
         """Weights and training state."""
         return self.path / "checkpoints"

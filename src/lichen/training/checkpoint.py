@@ -21,11 +21,15 @@ FORMAT = 1
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write ``tensors`` and the JSON-able ``about`` to ``path``: to a temporary name, synced, then renamed."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(whole, temporary, metadata={"lichen": json.dumps({"format": FORMAT, **about}, sort_keys=True)})
+        try:
+            save_file(whole, temporary, metadata={"lichen": json.dumps({"format": FORMAT, **about}, sort_keys=True)})
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written ({error})") from error
 
 
 def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
