@@ -17,7 +17,7 @@ def write_results(script: str, header: Sequence[str], rows: Sequence[Sequence[st
     lines = [
         f"# {path.stem.replace('_', ' ').capitalize()}",
         "",
-        f"- command: `python benchmarks/{Path(script).name} {' '.join(sys.argv[1:])}`".replace(" `", "`"),
+        f"- command: `python benchmarks/{Path(script).name} {' '.join(sys.argv[1:])}`".replace(" `\n", "`\n"),
         f"- commit: {_commit()}",
         f"- hardware: {_cpu()}, {os.cpu_count()} cores",
         f"- software: Python {platform.python_version()}, PyTorch {_torch()}",
