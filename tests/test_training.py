@@ -59,6 +59,7 @@ def _loss(network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tens
 
 
 EXAMPLES = torch.linspace(-1, 1, 10).view(10, 1, 1, 1).expand(10, 1, 2, 2).contiguous()
+VOLUMES = EXAMPLES.unsqueeze(-1).expand(10, 1, 2, 2, 3).contiguous()
 
 
 def _weights(network: nn.Module) -> list[Tensor]:
@@ -93,7 +94,7 @@ class Blur(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 1, 3, padding=1))
+        self.layers = nn.Sequential(nn.Conv3d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)
@@ -111,7 +112,7 @@ class KilledError(Exception):
 
 def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     log: list[Mapping[str, float | int | str]] = []
-    whole = train(_blur(), EXAMPLES, _loss, RECIPE, state_path=tmp_path / "whole.safetensors", log=log.append)
+    whole = train(_blur(), VOLUMES, _loss, RECIPE, state_path=tmp_path / "whole.safetensors", log=log.append)
     assert [record["images_seen"] for record in log] == list(range(4, 65, 4))
 
     for fatal in (5, 6, 11):
@@ -125,10 +126,10 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None
             return _loss(network, batch, generator)
 
         with pytest.raises(KilledError):
-            train(_blur(), EXAMPLES, fragile, RECIPE, state_path=path, log=lambda _: None)
+            train(_blur(), VOLUMES, fragile, RECIPE, state_path=path, log=lambda _: None)
         counted: list[int] = []
         torch.manual_seed(99)  # what a new process has drawn before must not matter
-        again = train(Blur(), EXAMPLES, _loss, RECIPE, state_path=path, log=lambda _: None, step=counted.append)
+        again = train(Blur(), VOLUMES, _loss, RECIPE, state_path=path, log=lambda _: None, step=counted.append)
         assert counted[0] == 4 * (fatal - 1)
         assert sum(counted) == 64
         for one, other in zip(_weights(whole), _weights(again), strict=True):
