@@ -50,6 +50,7 @@ EXIT_CODES = {
     1: "`run` and `audit`: the verdict is `copies`.",
     2: "Something that was given cannot be used. A message on stderr says what, and how to put it right.",
     3: "`run` and `audit`: the verdict is `inconclusive`.",
+    70: "A defect of lichen; the traceback says where.",
     130: "Interrupted from the keyboard. The same command again goes on.",
 }
 
