@@ -15,7 +15,7 @@ import torch
 
 from lichen.audit import AuditResult, audit, find_score, write_audit
 from lichen.audit.checks import check_apart, fingerprints
-from lichen.config import AuditConfig, RunConfig, SamplingConfig, TrainingConfig
+from lichen.config import AuditConfig, AutoencoderConfig, RunConfig, SamplingConfig, TrainingConfig
 from lichen.diffusion import make_alphas_cumprod
 from lichen.errors import DependencyError, ImageError, RunError
 from lichen.files import sha256_of, write_text
@@ -207,22 +207,26 @@ def bind_images(images: ImageSet, folder: RunFolder) -> None:
         )
 
 
-def train_autoencoder(
-    network: torch.nn.Module, config: RunConfig, images: torch.Tensor, folder: RunFolder, watch: Watch
-) -> torch.nn.Module:
-    """The averaged autoencoder, trained on images (N, C, *S)."""
-    settings, common = config.autoencoder, config.training
-    recipe = Recipe(
-        phase="autoencoder",
-        images=settings.images_seen,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+def recipe_for(phase: str, own: AutoencoderConfig | TrainingConfig, common: TrainingConfig) -> Recipe:
+    """The recipe of a phase: length and speed are its ``own``, the rest is ``common`` to both."""
+    return Recipe(
+        phase=phase,
+        images=own.images_seen,
+        batch_size=own.batch_size,
+        learning_rate=own.learning_rate,
         ema_images=common.ema_images,
         gradient_clip=common.gradient_clip,
         precision=common.precision,
         seed=common.seed,
         checkpoint_every_s=common.checkpoint_every_s,
     )
+
+
+def train_autoencoder(
+    network: torch.nn.Module, config: RunConfig, images: torch.Tensor, folder: RunFolder, watch: Watch
+) -> torch.nn.Module:
+    """The averaged autoencoder, trained on images (N, C, *S)."""
+    settings, recipe = config.autoencoder, recipe_for("autoencoder", config.autoencoder, config.training)
     state = folder.checkpoints / "autoencoder.state.safetensors"
     with watch.phase("autoencoder", recipe.images) as step:
         loss = autoencoder_loss(settings.kl_weight)
@@ -234,17 +238,7 @@ def train_denoiser(
 ) -> torch.nn.Module:
     """The averaged denoiser, trained on normalised latents."""
     settings, device = config.training, next(network.parameters()).device
-    recipe = Recipe(
-        phase="diffusion",
-        images=settings.images_seen,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        ema_images=settings.ema_images,
-        gradient_clip=settings.gradient_clip,
-        precision=settings.precision,
-        seed=settings.seed,
-        checkpoint_every_s=settings.checkpoint_every_s,
-    )
+    recipe = recipe_for("diffusion", settings, settings)
     state = folder.checkpoints / "diffusion.state.safetensors"
     with watch.phase("diffusion", recipe.images) as step:
         loss = denoiser_loss(settings.objective, make_alphas_cumprod().to(device))
