@@ -7,6 +7,7 @@ there when the same command is repeated.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,17 @@ from lichen.config import AuditConfig, RunConfig, SamplingConfig, TrainingConfig
 from lichen.diffusion import make_alphas_cumprod
 from lichen.errors import DependencyError, ImageError, RunError
 from lichen.files import sha256_of
-from lichen.images import ImageSet, Source, choose_size, load_set, open_folder, open_source, split_by_patient
+from lichen.images import (
+    ImageSet,
+    Skipped,
+    Source,
+    choose_size,
+    load_set,
+    open_folder,
+    open_source,
+    split_by_patient,
+    stored_window,
+)
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
 from lichen.progress import Step
@@ -59,6 +70,11 @@ class Data:
     source: Source
     train: ImageSet
     held_out: ImageSet
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Images that were left out because they cannot be used."""
+        return (*self.source.skipped, *self.train.skipped, *self.held_out.skipped)
 
 
 def run(config: RunConfig, folder: RunFolder, *, command: str, quiet: bool = False) -> dict[str, Any]:
@@ -145,7 +161,7 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
     images = config.images
     source = open_source(images)
     multiple = autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser)
-    size = choose_size(source, images.size, multiple=multiple)
+    size = choose_size(source, images.size, multiple=multiple, spacing_mm=images.spacing, skip_bad=images.skip_bad)
     train_items, held_out_items = split_by_patient(source, images.held_out_fraction, images.split_seed)
     if not held_out_items:
         raise ImageError(
@@ -155,9 +171,25 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
     if source.note:
         watch.tell(source.note)
     with watch.phase("read", len(source.items)) as step:
-        train_set = load_set(train_items, size, images.fit, cache_dir=images.cache_dir, step=step)
-        held_out_set = load_set(held_out_items, size, images.fit, cache_dir=images.cache_dir, step=step)
-    return Data(source, train_set, held_out_set)
+        load = partial(
+            load_set,
+            size=size,
+            fit=images.fit,
+            spacing_mm=images.spacing,
+            window=images.window,
+            skip_bad=images.skip_bad,
+            cache_dir=images.cache_dir,
+            step=step,
+        )
+        train_set = load(train_items)
+        data = Data(source, train_set, load(held_out_items, channels=train_set.voxels.shape[1]))
+    if data.skipped:
+        first = data.skipped[0]
+        watch.tell(
+            f"{len(data.skipped)} of {len(source.items) + len(source.skipped)} images left out, listed in "
+            f"summary.json; the first is {first.name}: {first.reason}"
+        )
+    return data
 
 
 def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: torch.device, watch: Watch) -> Generator:
@@ -170,6 +202,7 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
             denoiser=config.denoiser,
             objective=config.training.objective,
             is_phantom=data.source.is_phantom,
+            window=config.images.window or (),
         )
         torch.manual_seed(mix_seed(config.training.seed, "weights"))
         autoencoder, denoiser = (network.to(device) for network in spec.build())
@@ -238,7 +271,10 @@ def audit_samples(config: RunConfig, data: Data, folder: RunFolder, watch: Watch
     source = open_folder(folder.samples)
     with watch.phase("audit", audit_steps(config.audit, source, data.held_out)) as step:
         files = {item.name: sha256_of(folder.samples / item.name) for item in source.items}
-        synthetic = load_set(source.items, tuple(data.train.voxels.shape[2:]), step=step)
+        channels, *size = data.train.voxels.shape[1:]
+        window = config.images.window and stored_window(channels, len(size), config.images.window)
+        # samples have the grid already; to resize them would make their voxels cubes
+        synthetic = load_set(source.items, tuple(size), "crop-pad", window=window, step=step)
         result = audit(synthetic, data.train, data.held_out, config.audit, step=step)
     generator = sha256_of(folder.generator)
     write_audit(result, folder.audit, inputs_sha256={"generator": generator}, files_sha256=files)
