@@ -65,12 +65,12 @@ RUN_FOLDER = {
     "checkpoints/images.sha256": "Hash of the training images; a run is not resumed with others.",
     "samples/sample-<index>.png": "A synthetic picture of one channel (16-bit gray) or three (8-bit colour).",
     "samples/sample-<index>.nii.gz": "A synthetic volume, or a picture with another number of channels; float32 from "
-    "0 to 1.",
+    "0 to 1, or in the intensities of `images.window`.",
     "samples/sample-<index>.json": "The sidecar of a synthetic image; see below.",
     "audit/audit.json": "The verdict and one finding per synthetic image. **Names training images and patients**: "
     "keep it as private as they are.",
-    "summary.json": "Results of every step, without the name of any image or patient. It holds the command as typed, "
-    "so folder names too.",
+    "summary.json": "Results of every step. It holds the command as typed, so folder names too, and the names of "
+    "images only if `--images.skip-bad` left some out.",
     "report.html": "The page for people. Copies are listed with **the names of their nearest training images**.",
     ".lock": "Keeps two processes out of one folder. Empty.",
 }
@@ -269,14 +269,14 @@ def _type(kind: Any) -> str:
     if origin in {Union, types.UnionType}:
         return ", or ".join("nothing" if option is type(None) else _type(option) for option in options)
     if origin is tuple:
-        return {int: "whole numbers", str: "texts"}[options[0]]
+        return {int: "whole numbers", float: "numbers", str: "texts"}[options[0]]
     if origin is Literal:
         return ", ".join(f"`{option}`" for option in options)
     return {int: "whole number", float: "number", bool: "switch", str: "text", Path: "path"}[kind]
 
 
 def _value(value: Any) -> str:
-    if value is None:
+    if value is None or value == ():
         return "nothing"
     if value is False:
         return "off"

@@ -217,7 +217,7 @@ def test_a_training_volume_among_the_samples_is_a_copy_whatever_its_spacing(tmp_
     train, _ = split_by_patient(open_source(images), 0.5, 0)
     copy = load_set(train[:1], (16, 16, 8), "crop-pad")
     write_sample(folder.samples / "sample-000000.nii.gz", copy.voxels[0].numpy(), copy.affine, {})
-    synthetic = load_samples(open_folder(folder.samples), copy, lambda _: None)
+    synthetic = load_samples(open_folder(folder.samples), copy, None, lambda _: None)
     similarity = np.corrcoef(synthetic.voxels.numpy().ravel(), copy.voxels.numpy().ravel())[0, 1]
     assert similarity > 0.99
 

@@ -60,10 +60,13 @@ def test_a_short_fourth_axis_holds_channels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.voxels, np.stack([VALUES, 2 * VALUES]))
 
 
-def test_a_time_series_is_refused(tmp_path: Path) -> None:
+def test_of_a_time_series_one_volume_has_to_be_named(tmp_path: Path) -> None:
     path = save(tmp_path / "bold.nii.gz", np.zeros((4, 4, 4, 30), np.float32))
-    with pytest.raises(ImageError, match=r"bold\.nii\.gz has 30 volumes .* time series"):
+    with pytest.raises(ImageError, match=r"bold\.nii\.gz has 30 volumes .* one image is wanted"):
         read_image(path)
+    with pytest.raises(ImageError, match="none of number 30"):
+        read_image(path, number=30)
+    assert read_image(path, number=29).voxels.shape == (1, 4, 4, 4)
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (5, 6, 1), (1, 5, 6), (5, 1, 6), (5, 6, 1, 1, 1)])

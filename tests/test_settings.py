@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lichen.config import CarbonConfig, RunConfig, SamplingConfig
@@ -70,6 +70,7 @@ def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
         load_settings(tmp_path / "none.yaml", RunConfig())
 
 
+@settings(deadline=None)
 @given(
     grid=st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)).filter(
         lambda g: g is None or g.lower() not in {"null", "none", "~"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,18 @@ from lichen.config import AuditConfig, AutoencoderConfig, RunConfig, SamplingCon
 from lichen.diffusion import make_alphas_cumprod
 from lichen.errors import DependencyError, ImageError, RunError
 from lichen.files import sha256_of, write_text
-from lichen.images import Fit, ImageSet, Source, choose_size, load_set, open_folder, open_source, split_by_patient
+from lichen.images import (
+    Fit,
+    ImageSet,
+    Skipped,
+    Source,
+    choose_size,
+    load_set,
+    open_folder,
+    open_source,
+    split_by_patient,
+    stored_window,
+)
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
 from lichen.progress import Step
@@ -64,6 +76,11 @@ class Data:
     source: Source
     train: ImageSet
     held_out: ImageSet
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Images that were left out because they cannot be used."""
+        return (*self.source.skipped, *self.train.skipped, *self.held_out.skipped)
 
 
 def run(config: RunConfig, folder: RunFolder, *, command: str, quiet: bool = False) -> dict[str, Any]:
@@ -153,7 +170,7 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
     images = config.images
     source = open_source(images)
     multiple = autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser)
-    size = choose_size(source, images.size, multiple=multiple)
+    size = choose_size(source, images.size, multiple=multiple, spacing_mm=images.spacing, skip_bad=images.skip_bad)
     train_items, held_out_items = split_by_patient(source, images.held_out_fraction, images.split_seed)
     if not held_out_items:
         raise ImageError(
@@ -163,10 +180,26 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
     if source.note:
         watch.tell(source.note)
     with watch.phase("read", len(source.items)) as step:
-        train_set = load_set(train_items, size, images.fit, cache_dir=images.cache_dir, step=step)
-        held_out_set = load_set(held_out_items, size, images.fit, cache_dir=images.cache_dir, step=step)
-    check_apart(train_set, held_out_set, fingerprints(train_set.voxels), fingerprints(held_out_set.voxels))
-    return Data(source, train_set, held_out_set)
+        load = partial(
+            load_set,
+            size=size,
+            fit=images.fit,
+            spacing_mm=images.spacing,
+            window=images.window,
+            skip_bad=images.skip_bad,
+            cache_dir=images.cache_dir,
+            step=step,
+        )
+        train_set = load(train_items)
+        data = Data(source, train_set, load(held_out_items, channels=train_set.voxels.shape[1]))
+    check_apart(data.train, data.held_out, fingerprints(data.train.voxels), fingerprints(data.held_out.voxels))
+    if data.skipped:
+        first = data.skipped[0]
+        watch.tell(
+            f"{len(data.skipped)} of {len(source.items) + len(source.skipped)} images left out, listed in "
+            f"summary.json; the first is {first.name}: {first.reason}"
+        )
+    return data
 
 
 def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: torch.device, watch: Watch) -> Generator:
@@ -180,6 +213,7 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
             denoiser=config.denoiser,
             objective=config.training.objective,
             is_phantom=data.source.is_phantom,
+            window=config.images.window or (),
         )
         torch.manual_seed(mix_seed(config.training.seed, "weights"))
         autoencoder, denoiser = (network.to(device) for network in spec.build())
@@ -259,7 +293,7 @@ def audit_samples(config: RunConfig, data: Data, folder: RunFolder, watch: Watch
     source = open_folder(folder.samples)
     with watch.phase("audit", audit_steps(config.audit, source, data.held_out)) as step:
         files = {item.name: sha256_of(folder.samples / item.name) for item in source.items}
-        synthetic = load_samples(source, data.train, step)
+        synthetic = load_samples(source, data.train, config.images.window, step)
         result = audit(synthetic, data.train, data.held_out, config.audit, step=step)
     generator = sha256_of(folder.generator)
     write_audit(result, folder.audit, inputs_sha256={"generator": generator}, files_sha256=files)
@@ -300,9 +334,11 @@ def _common_shape(folder: Path) -> tuple[int, ...] | None:
     return shapes.pop() if len(shapes) == 1 else None
 
 
-def load_samples(source: Source, train_set: ImageSet, step: Step) -> ImageSet:
+def load_samples(source: Source, train_set: ImageSet, window: tuple[float, ...] | None, step: Step) -> ImageSet:
     """The samples of a run as they are: on the grid already, whatever spacing their affine gives."""
-    return load_set(source.items, tuple(train_set.voxels.shape[2:]), "crop-pad", step=step)
+    channels, *size = train_set.voxels.shape[1:]
+    stored = window and stored_window(channels, len(size), window)
+    return load_set(source.items, tuple(size), "crop-pad", window=stored, step=step)
 
 
 def _compare(

@@ -301,10 +301,9 @@ def _preset(name: PresetName, images: ImagesConfig) -> RunConfig:
 
     if images.path is None:
         return load_preset(name, int(images.phantoms[0]))
-    from lichen.images import open_folder
+    from lichen.images import open_source
 
-    source = open_folder(images.path, patient_column=images.patient_column, npz_split=images.npz_split)
-    return load_preset(name, source.spatial_dims)
+    return load_preset(name, open_source(images).spatial_dims)
 
 
 def _stored_settings(run: Path) -> RunConfig | None:

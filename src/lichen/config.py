@@ -17,6 +17,7 @@ Precision = Literal["fp32", "bf16"]
 SamplerName = Literal["ddpm", "ddim", "heun", "dpmpp-2m", "unipc"]
 ScheduleName = Literal["karras", "lu", "time"]
 PhantomKind = Literal["2d", "3d"]
+Volumes = Literal["auto", "channels", "split"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,20 @@ class ImagesConfig:
     """Column of metadata.csv or participants.tsv that names the patient; default: patient, subject or group."""
     npz_split: str = "train"
     """Which arrays of a MedMNIST .npz file to use: 'train' reads train_images."""
+    channels: tuple[str, ...] = ()
+    """Name endings of the files of one case, e.g. t1 t2 flair, stacked in this order; one, e.g. T1w, picks files."""
+    volumes: Volumes = "auto"
+    """A NIfTI's fourth axis: one image's 'channels', or 'split' into images; 'auto' splits five or more."""
     size: tuple[int, ...] | None = None
     """The model's grid in voxels, e.g. 64 64; default: chosen from the images."""
     fit: Literal["resize", "crop-pad"] = "resize"
     """How an image comes to the grid: 'resize' scales it to fit and pads the rest; 'crop-pad' keeps its spacing."""
+    spacing: tuple[float, ...] | None = None
+    """Voxel spacing in mm to resample every image to, e.g. 1 1 1, then cropped or padded; default: as fit says."""
+    window: tuple[float, ...] | None = None
+    """Intensities that become black and white in every image, e.g. -160 240 HU; default: each image's percentiles."""
+    skip_bad: bool = False
+    """Leave out single images that cannot be used, and list them, instead of stopping at the first."""
     held_out_fraction: float = 0.4
     """Share of patients never trained on; the audit and the quality figures compare with them."""
     split_seed: int = 0
@@ -52,6 +63,15 @@ class ImagesConfig:
                 f"images.size is {' '.join(map(str, self.size))}; the grid needs 2 or 3 axes of at least 8 voxels",
                 fix="give one number per axis, e.g. --images.size 64 64",
             )
+        if len({channel.lower() for channel in self.channels}) < len(self.channels) or not all(self.channels):
+            raise ConfigError(
+                f"images.channels is {' '.join(self.channels) or 'empty text'}; each needs a name of its own",
+                fix="e.g. --images.channels t1 t2 flair",
+            )
+        if self.spacing is not None:
+            _spacing("images.spacing", self.spacing)
+        if self.window is not None:
+            _window("images.window", self.window)
 
 
 @dataclass(frozen=True)
@@ -232,4 +252,22 @@ def _channels(name: str, channels: tuple[int, ...]) -> None:
         raise ConfigError(
             f"{name} is {' '.join(map(str, channels)) or 'empty'}; every level needs a positive multiple of 8",
             fix=f"e.g. --{name} 32 64 64",
+        )
+
+
+def _spacing(name: str, spacing_mm: tuple[float, ...]) -> None:
+    if len(spacing_mm) not in {2, 3} or not all(0 < mm < float("inf") for mm in spacing_mm):
+        raise ConfigError(
+            f"{name} is {' '.join(map(str, spacing_mm)) or 'empty'}; it needs 2 or 3 positive numbers, in mm",
+            fix=f"give one number per axis, e.g. --{name} 1 1 1",
+        )
+
+
+def _window(name: str, window: tuple[float, ...]) -> None:
+    pairs = list(zip(window[::2], window[1::2], strict=False))
+    finite = all(abs(value) < float("inf") for value in window)
+    if not pairs or len(window) % 2 or not finite or not all(low < high for low, high in pairs):
+        raise ConfigError(
+            f"{name} is {' '.join(map(str, window)) or 'empty'}; it needs low and high, or both per channel",
+            fix=f"e.g. --{name} -160 240",
         )

@@ -117,6 +117,7 @@ def _about_images(data: Data) -> dict[str, Any]:
         "shape": list(train.voxels.shape[1:]),
         "spacing_mm": list(spacing_mm(train.affine, train.voxels.ndim - 2)),
         "note": data.source.note,
+        "skipped": [asdict(skipped) for skipped in data.skipped],
     }
 
 

@@ -3,15 +3,16 @@
 torch is loaded by ``load_set`` alone.
 """
 
+from lichen.images.bids_out import write_bids
 from lichen.images.folder import open_folder, open_source
-from lichen.images.grid import Fit, to_grid
+from lichen.images.grid import Fit, from_grid, to_grid
 from lichen.images.loader import load_set
-from lichen.images.normalise import normalise
+from lichen.images.normalise import denormalise, intensity_ranges, normalise, window_ranges
 from lichen.images.read import read_image
 from lichen.images.size import choose_size
 from lichen.images.split import split_by_patient
-from lichen.images.types import Geometry, Image, ImageSet, Item, Source
-from lichen.images.write import sample_suffix, write_sample
+from lichen.images.types import Geometry, Image, ImageSet, Item, Skipped, Source
+from lichen.images.write import sample_suffix, stored_window, write_sample
 
 __all__ = [
     "Fit",
@@ -19,8 +20,12 @@ __all__ = [
     "Image",
     "ImageSet",
     "Item",
+    "Skipped",
     "Source",
     "choose_size",
+    "denormalise",
+    "from_grid",
+    "intensity_ranges",
     "load_set",
     "normalise",
     "open_folder",
@@ -28,6 +33,9 @@ __all__ = [
     "read_image",
     "sample_suffix",
     "split_by_patient",
+    "stored_window",
     "to_grid",
+    "window_ranges",
+    "write_bids",
     "write_sample",
 ]

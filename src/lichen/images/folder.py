@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from functools import partial
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lichen.config import ImagesConfig
+from lichen.config import ImagesConfig, Volumes
 from lichen.errors import ImageError
+from lichen.images.bids import bids_patients, only_suffix, subject_folders
+from lichen.images.cases import Case, cases_by_ending, cases_by_table
+from lichen.images.find import find_images
+from lichen.images.items import case_items
 from lichen.images.npz import open_npz
 from lichen.images.patients import PatientTable, read_patient_table
-from lichen.images.read import is_image, is_nifti, look_image, read_image
-from lichen.images.types import Item, Source
+from lichen.images.read import is_image, is_nifti, look_image
+from lichen.images.types import Skipped, Source
+
+MOST_LOOKED_AT = 9
+"""Volumes that say how many axes the images have, where single ones may be bad."""
 
 
 def open_source(config: ImagesConfig) -> Source:
@@ -20,11 +28,30 @@ def open_source(config: ImagesConfig) -> Source:
         from lichen.images.phantoms import phantom_source
 
         return phantom_source(config.phantoms, config.phantom_patients)
-    return open_folder(config.path, patient_column=config.patient_column, npz_split=config.npz_split)
+    return open_folder(
+        config.path,
+        patient_column=config.patient_column,
+        npz_split=config.npz_split,
+        channels=config.channels,
+        volumes=config.volumes,
+        skip_bad=config.skip_bad,
+    )
 
 
-def open_folder(path: Path, *, patient_column: str | None = None, npz_split: str = "train") -> Source:
+def open_folder(
+    path: Path,
+    *,
+    patient_column: str | None = None,
+    npz_split: str = "train",
+    channels: tuple[str, ...] = (),
+    volumes: Volumes = "auto",
+    skip_bad: bool = False,
+) -> Source:
     """The images in ``path``, a folder or an .npz file in MedMNIST's layout; nothing is decoded yet.
+
+    Each file is an image, but for three rules. Of a BIDS root, the images of one suffix are taken, see ``bids.py``.
+    Files of one case are stacked as channels, see ``cases.py``. Volumes along a NIfTI's fourth axis are images of their
+    own of one patient, see ``nifti.count_volumes``. With ``skip_bad`` a case that is not whole is left out.
 
     With metadata.csv or participants.tsv in the folder, its images are just the files that the table lists. An
     unlisted image beside listed ones is an error; images in other folders, such as label maps, are left alone.
@@ -38,90 +65,86 @@ def open_folder(path: Path, *, patient_column: str | None = None, npz_split: str
     if not path.is_dir():
         problem = "is a file" if path.exists() else "is not there"
         raise ImageError(f"{path} {problem}; images come from a folder or an .npz file", fix="give the folder's path")
-    found = _find_images(path)
-    table = read_patient_table(path, patient_column)
-    if table is None and patient_column is not None:
-        raise ImageError(
-            f"{path} has no metadata.csv to find the column {patient_column} in",
-            fix="add metadata.csv with the columns file and patient, or leave out --images.patient-column",
-        )
-    if table is None:
-        patients = {name: name for name in found}
-        note = f"{path} has no metadata.csv or participants.tsv: each image counts as a patient of its own"
-    else:
-        _refuse_unusable(path, table, found)
-        patients = dict(table.patients)
-        note = f"patients are the column {table.column} of {table.path.name}"
-    if not patients:
+    files = _bids_files(path, patient_column, channels) or _files(path, patient_column)
+    if not files.patients:
         raise ImageError(f"{path} has no images{_hint(path)}", fix="give a folder with NIfTI, PNG, JPEG or TIFF files")
-    names = sorted(patients)
+    cases, broken = _cases(files, channels)
+    if broken and not skip_bad:
+        raise ImageError(
+            f"{path}: {broken[0][1]}", fix="complete the case or remove its files, or give --images.skip-bad"
+        )
+    used = [file for case in cases for file in case.files.values()]
+    if not used:
+        raise ImageError(f"{path} has no whole case; {broken[0][1]}", fix="correct --images.channels")
     return Source(
         label=path.resolve().name,
-        items=tuple(_item(path, name, patients[name]) for name in names),
-        spatial_dims=_spatial_dims(path, names),
+        items=tuple(item for case in cases for item in case_items(path, case, _patient(path, case, files), volumes)),
+        spatial_dims=_spatial_dims(path, used, skip_bad=skip_bad),
         is_phantom=False,
-        patients_known=table is not None,
-        note=note,
+        patients_known=files.patients_known,
+        note=files.note,
+        skipped=tuple(Skipped(case.name, words) for case, words in broken),
     )
 
 
-def _item(folder: Path, name: str, patient: str) -> Item:
-    path = folder / name
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    version = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}"
-    return Item(name, patient, partial(read_image, path), partial(look_image, path), version)
+@dataclass(frozen=True)
+class _Files:
+    """The image files of a folder, and what is known of them."""
+
+    patients: dict[str, str]
+    """Patient by file; without a table, the file itself."""
+    note: str
+    patients_known: bool = True
+    channel_of: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """(case, channel) by file, if a table says so."""
 
 
-def _find_images(folder: Path) -> dict[str, Path]:
-    """Every image in the folder and those below by its relative path, with the file it really is."""
-    home = folder.resolve()
-    found: dict[str, Path] = {}
-    links: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder, onerror=_refuse_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        linked = [name for name in folders if (Path(parent) / name).is_symlink()]
-        for name in [*linked, *sorted(files)]:
-            path = Path(parent) / name
-            if name.startswith(".") or not (name in linked or is_image(name)):
-                continue
-            _refuse_unusable_path(folder, path)
-            real = path.resolve()
-            if not real.is_relative_to(home):
-                raise ImageError(
-                    f"{path} is a link that leads out of the folder, to {real}",
-                    fix="copy what it points to into the folder, or remove the link",
-                )
-            if name not in linked:
-                (links if path.is_symlink() else found)[path.relative_to(folder).as_posix()] = real
-    # a link to an image of the folder would be the same image twice, as two patients
-    seen = set(found.values())
-    for name, real in links.items():
-        if real not in seen:
-            seen.add(real)
-            found[name] = real
-    return found
+def _files(folder: Path, patient_column: str | None) -> _Files:
+    """The files that a table lists, or, without one, all images."""
+    found = find_images(folder, [folder])
+    table = read_patient_table(folder, patient_column)
+    if table is not None:
+        _refuse_unusable(folder, table, found)
+        note = f"patients are the column {table.column} of {table.path.name}"
+        return _Files(dict(table.patients), note, channel_of=table.cases)
+    if patient_column is not None:
+        raise ImageError(
+            f"{folder} has no metadata.csv to find the column {patient_column} in",
+            fix="add metadata.csv with the columns file and patient, or leave out --images.patient-column",
+        )
+    note = f"{folder} has no metadata.csv or participants.tsv: each image counts as a patient of its own"
+    return _Files({name: name for name in found}, note, patients_known=False)
 
 
-def _refuse_unreadable(error: OSError) -> None:
-    """For ``os.walk``, which would pass over a folder that may not be read, and its patients, without a word."""
-    raise _unreadable(Path(str(error.filename)), error) from error
+def _bids_files(folder: Path, patient_column: str | None, channels: tuple[str, ...]) -> _Files | None:
+    """The files of a BIDS root; None if ``folder`` is not one or its subjects have no images."""
+    if not (subjects := subject_folders(folder)) or not (found := find_images(folder, subjects)):
+        return None
+    suffix = " ".join(channels) or only_suffix(folder, found)
+    patients = bids_patients(folder, found, patient_column)
+    return _Files(patients, f"BIDS: images {suffix}; patients are {patient_column or 'the folders sub-*'}")
 
 
-def _unreadable(path: Path, error: OSError) -> ImageError:
-    return ImageError(f"{path} cannot be read ({error.strerror})", fix="make it readable, or move it out of the folder")
+def _cases(files: _Files, channels: tuple[str, ...]) -> tuple[list[Case], list[tuple[Case, str]]]:
+    """The cases that are whole, and those that are not with what is wrong."""
+    if files.channel_of:
+        return cases_by_table(files.channel_of, channels)
+    if channels:
+        return cases_by_ending(files.patients, channels)
+    return [Case(name, {"": name}) for name in sorted(files.patients)], []
 
 
-def _refuse_unusable_path(folder: Path, path: Path) -> None:
-    """Raise ImageError for a link to nothing, and for a name that no table, audit or report could hold."""
-    if path.is_symlink() and not path.exists():
-        raise ImageError(f"{path} is a link that leads to nothing", fix="remove the link, or restore what it points to")
-    try:
-        str(path.relative_to(folder)).encode()
-    except UnicodeEncodeError as error:
-        raise ImageError(f"{str(path)!a} has a name that is no UTF-8 text", fix="rename the file") from error
+def _patient(folder: Path, case: Case, files: _Files) -> str:
+    """Whose case it is; raises ImageError if its files are of several patients."""
+    if not files.patients_known:
+        return case.name
+    patients = {files.patients[file] for file in case.files.values()}
+    if len(patients) > 1:
+        raise ImageError(
+            f"the files of the case {folder / case.name} belong to several patients: {', '.join(sorted(patients))}",
+            fix="correct the table of patients, or --images.channels",
+        )
+    return patients.pop()
 
 
 def _refuse_unusable(folder: Path, table: PatientTable, found: dict[str, Path]) -> None:
@@ -146,19 +169,32 @@ def _refuse_unusable(folder: Path, table: PatientTable, found: dict[str, Path]) 
             )
 
 
-def _spatial_dims(folder: Path, names: list[str]) -> int:
-    """2 or 3, from the names and one header; ``load_set`` compares every image with the grid."""
+def _spatial_dims(folder: Path, names: list[str], *, skip_bad: bool) -> int:
+    """2 or 3, from the names and one header, or several if the first may be bad; ``load_set`` compares every image."""
     volumes = [name for name in names if is_nifti(name)]
     pictures = [name for name in names if not is_nifti(name)]
     if not volumes:
         return 2
-    dims = len(look_image(folder / volumes[0]).shape)
+    dims = _usual_dims(folder, volumes) if skip_bad else len(look_image(folder / volumes[0]).shape)
     if pictures and dims == 3:
         raise ImageError(
             f"{folder} mixes two and three dimensions: {pictures[0]} is a picture, {volumes[0]} a volume",
             fix="keep pictures and volumes in folders of their own, or list the images wanted in metadata.csv",
         )
     return dims
+
+
+def _usual_dims(folder: Path, volumes: list[str]) -> int:
+    """What most of the first volumes with a good header have."""
+    counts: Counter[int] = Counter()
+    for name in volumes:
+        try:
+            counts[len(look_image(folder / name).shape)] += 1
+        except ImageError:
+            continue
+        if counts.total() == MOST_LOOKED_AT:
+            break
+    return counts.most_common(1)[0][0] if counts else len(look_image(folder / volumes[0]).shape)
 
 
 def _hint(folder: Path) -> str:

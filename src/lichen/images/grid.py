@@ -6,6 +6,7 @@ image's affine times one small matrix: every grid voxel keeps its true place in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -18,12 +19,19 @@ from lichen.images.types import Image
 
 Fit = Literal["resize", "crop-pad"]
 
+_SAME = 1e-3
+"""A shift that no image shows, in voxels: affines of files are rounded to seven digits."""
 
-def to_grid(image: Image, size: tuple[int, ...], fit: Fit = "resize") -> Image:
+
+def to_grid(
+    image: Image, size: tuple[int, ...], fit: Fit = "resize", *, spacing_mm: tuple[float, ...] | None = None
+) -> Image:
     """Bring an image (C, *S) to (C, *size); its centre becomes the centre of the grid.
 
     ``resize`` keeps the aspect in mm: the image is scaled by one factor until it just fits, averaged where it
-    shrinks, interpolated linearly where it grows. ``crop-pad`` keeps the spacing and moves by whole voxels only.
+    shrinks, interpolated linearly where it grows. ``crop-pad`` keeps the spacing and moves by whole voxels only. With
+    ``spacing_mm`` the image is resampled in the same way to that spacing, then cropped and padded, whatever ``fit``
+    says; an axis that has this spacing already moves by whole voxels only.
     Voxels outside the image get the image's smallest value, per channel. Raises ImageError if the image has not as
     many axes as the grid.
     """
@@ -32,7 +40,56 @@ def to_grid(image: Image, size: tuple[int, ...], fit: Fit = "resize") -> Image:
             f"an image has {image.voxels.ndim - 1} spatial axes; the grid {' '.join(map(str, size))} has {len(size)}",
             fix="give the grid one number per axis of the images",
         )
+    if spacing_mm is not None:
+        return _respace(image, size, spacing_mm)
     return _resize(image, size) if fit == "resize" else _crop_pad(image, size)
+
+
+def from_grid(gridded: Image, original: Image) -> Image:
+    """The way back: a gridded image (C, *size) on the voxels of ``original`` (C, *S), as the affines join the two.
+
+    Where the grid has the spacing of the original this undoes ``to_grid`` bit for bit, elsewhere up to what the coarser
+    of the two cannot hold. Voxels outside the grid get the gridded image's smallest value, per channel. Raises
+    ImageError if the axes of the two are not parallel.
+    """
+    dims = original.voxels.ndim - 1
+    between = np.linalg.inv(gridded.affine) @ original.affine
+    scales, offsets = np.diag(between)[:dims], between[:dims, 3]
+    if gridded.voxels.ndim != original.voxels.ndim or not np.allclose(
+        between[:dims, :dims], np.diag(scales), atol=1e-4
+    ):
+        raise ImageError(
+            "the axes of the grid and of the image are not parallel", fix="give the image that was brought to this grid"
+        )
+    # what was moved by whole voxels must come back by whole voxels, whatever inverting a matrix rounds
+    near = [round(offset) if abs(offset - round(offset)) < _SAME else offset for offset in offsets]
+    shape = original.geometry.shape
+    steps = [_snapped(scale, count) for scale, count in zip(scales, shape, strict=True)]
+    return Image(_resample(gridded, shape, steps, near), original.affine.copy())
+
+
+def _respace(image: Image, size: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Image:
+    shape = image.geometry.shape
+    if len(spacing_mm) != len(shape):
+        raise ImageError(
+            f"an image has {len(shape)} spatial axes; the spacing {' '.join(map(str, spacing_mm))} has "
+            f"{len(spacing_mm)}",
+            fix="give --images.spacing one number per axis of the images",
+        )
+    scales = [
+        _snapped(wanted / own, count)
+        for wanted, own, count in zip(spacing_mm, image.geometry.spacing_mm, shape, strict=True)
+    ]
+    offsets = [
+        float((count - target) // 2) if scale == 1 else (count - 1) / 2 - scale * (target - 1) / 2
+        for count, target, scale in zip(shape, size, scales, strict=True)
+    ]
+    return Image(_resample(image, size, scales, offsets), image.affine @ _index_map(scales, offsets))
+
+
+def _snapped(scale: float, count: int) -> float:
+    """``scale``, or 1 if it moves no voxel of the image by more than a thousandth of a voxel."""
+    return 1.0 if abs(scale - 1) * count < _SAME else float(scale)
 
 
 def _resize(image: Image, size: tuple[int, ...]) -> Image:
@@ -42,6 +99,14 @@ def _resize(image: Image, size: tuple[int, ...]) -> Image:
     offsets = [
         (count - 1) / 2 - scale * (target - 1) / 2 for count, target, scale in zip(shape, size, scales, strict=True)
     ]
+    return Image(_resample(image, size, scales, offsets), image.affine @ _index_map(scales, offsets))
+
+
+def _resample(
+    image: Image, size: tuple[int, ...], scales: Sequence[float], offsets: Sequence[float]
+) -> NDArray[np.float32]:
+    """(C, *size): grid voxel k of an axis is read at image voxel scale * k + offset."""
+    shape = image.geometry.shape
     voxels = image.voxels
     covered = []
     for axis, (count, target, scale, offset) in enumerate(zip(shape, size, scales, offsets, strict=True), start=1):
@@ -52,7 +117,7 @@ def _resize(image: Image, size: tuple[int, ...]) -> Image:
         covered.append(inside)
     padded = _background(image, size)
     padded[:, *covered] = voxels[:, *covered]
-    return Image(padded, image.affine @ _index_map(scales, offsets))
+    return padded
 
 
 def _background(image: Image, size: tuple[int, ...]) -> NDArray[np.float32]:
@@ -85,7 +150,8 @@ def _weights(count: int, target: int, scale: float, offset: float) -> tuple[csr_
     weights = spread[:, reach : reach + count].copy()
     weights[:, 0] += spread[:, :reach].sum(axis=1)
     weights[:, -1] += spread[:, reach + count :].sum(axis=1)
-    return csr_array(weights.astype(np.float32)), slice(int(reached[0]), int(reached[-1]) + 1)
+    inside = slice(int(reached[0]), int(reached[-1]) + 1) if len(reached) else slice(0)
+    return csr_array(weights.astype(np.float32)), inside
 
 
 def _integral_of_triangle(x: NDArray[Any]) -> NDArray[Any]:
@@ -106,7 +172,7 @@ def _crop_pad(image: Image, size: tuple[int, ...]) -> Image:
     return Image(voxels, image.affine @ _index_map([1.0] * len(size), starts))
 
 
-def _index_map(scales: list[float], offsets: list[float]) -> NDArray[np.float64]:
+def _index_map(scales: Sequence[float], offsets: Sequence[float]) -> NDArray[np.float64]:
     """The matrix (4, 4) from grid index to image index; axes that the image does not have stay as they are."""
     matrix = np.eye(4)
     for axis, (scale, offset) in enumerate(zip(scales, offsets, strict=True)):

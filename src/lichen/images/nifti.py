@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from lichen.config import Volumes
 from lichen.errors import ImageError
 from lichen.images.types import SYNTHETIC_MARK, Geometry, Image, spacing_mm
 
 SUFFIXES = (".nii", ".nii.gz")
 MOST_CHANNELS = 4
-"""A fourth axis up to this long holds channels; a longer one is a time series, unless lichen wrote the file."""
+"""Unless said otherwise, a fourth axis up to this long holds channels, and a longer one volumes."""
 _DEFLATE_LIMIT = 1032
 """No gzip stream unpacks to more than this many times its length (zlib's technical notes)."""
 MOST_ANISOTROPIC = 1000.0
@@ -28,28 +30,45 @@ MOST_ANISOTROPIC = 1000.0
 _UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
-def read_nifti(path: Path) -> Image:
+def read_nifti(path: Path, volumes: Volumes = "auto", number: int | None = None) -> Image:
     """The volume in ``path`` as (C, *S), turned to the closest RAS+ axes; values scaled as the header says.
 
-    A last axis of at most ``MOST_CHANNELS`` holds channels. A volume one voxel thick is two-dimensional. Raises
-    ImageError for what is no NIfTI, is cut short, claims more voxels than its file or the memory can hold, is a
-    time series, or holds complex or colour values.
+    A fourth axis holds channels, or volumes of which ``number`` is read: see ``count_volumes``. A volume one voxel
+    thick is two-dimensional. Raises ImageError for what is no NIfTI, is cut short, claims more voxels than its file or
+    the memory can hold, has several volumes of which none is named, or holds complex or colour values.
     """
     volume = _open(path)
-    try:
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # values beyond float32 become infinite and are refused later
-            values = np.asarray(volume.dataobj).astype(np.float32)
-    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
-        raise _unreadable(path, error) from error
-    values = values.reshape(_shape(volume))
+    count = _count_volumes(volume, volumes)
+    if number is None and count > 1:
+        raise ImageError(
+            f"{path} has {count} volumes along its fourth axis, and one image is wanted",
+            fix="save one volume per file, or, if they are channels, give --images.volumes channels",
+        )
+    if number is not None and not 0 <= number < count:
+        raise ImageError(f"{path} has {count} volumes, and none of number {number}", fix="read the folder again")
+    if count > 1:
+        state = path.stat()
+        values = _values_of_series(path, state.st_size, state.st_mtime_ns)[..., number].copy()
+        if number == count - 1:  # volumes are read in order
+            _values_of_series.cache_clear()
+    else:
+        values = _values(path, volume)
     affine = _affine_mm(path, volume)
     turn = nib.io_orientation(affine)
     affine = affine @ nib.orientations.inv_ornt_aff(turn, values.shape[:3])
     values = nib.apply_orientation(values, turn)
     voxels = np.moveaxis(values, 3, 0) if values.ndim == 4 else values[None]
     return _flatten(Image(np.ascontiguousarray(voxels), affine))
+
+
+def count_volumes(path: Path, volumes: Volumes = "auto") -> int:
+    """How many images the file ``path`` holds along its fourth axis, from its header; raises ImageError.
+
+    ``channels``: it is one image, whose channels they are. ``split``: each is an image of its own. ``auto``: one image
+    if there are at most ``MOST_CHANNELS`` or lichen wrote the file. Headers cannot be asked: what they say of time is
+    the same in most files of channels and of time series.
+    """
+    return _count_volumes(_open(path), volumes)
 
 
 def look_nifti(path: Path) -> Geometry:
@@ -101,12 +120,29 @@ def _refuse_odd_shape(path: Path, volume: Any) -> None:
             f"{path} has the shape {words or 'of a single number'}; an image has two or three axes, and channels",
             fix="save one volume per file",
         )
+
+
+def _count_volumes(volume: Any, volumes: Volumes) -> int:
+    shape = _shape(volume)
+    if len(shape) < 4 or volumes == "channels":
+        return 1
     ours = bytes(volume.header["descrip"].item()).decode("ascii", "replace").startswith(SYNTHETIC_MARK)
-    if len(shape) == 4 and shape[3] > MOST_CHANNELS and not ours:
-        raise ImageError(
-            f"{path} has {shape[3]} volumes along its fourth axis; time series are not read in this version",
-            fix=f"save one volume per file; up to {MOST_CHANNELS} along the fourth axis are read as channels",
-        )
+    return 1 if volumes == "auto" and (shape[3] <= MOST_CHANNELS or ours) else shape[3]
+
+
+def _values(path: Path, volume: Any) -> NDArray[np.float32]:
+    """All values, scaled as the header says, in the shape of ``_shape``."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite, refused later
+            return np.asarray(volume.dataobj).astype(np.float32).reshape(_shape(volume))
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+
+
+@lru_cache(maxsize=1)
+def _values_of_series(path: Path, size: int, mtime_ns: int) -> NDArray[np.float32]:  # noqa: ARG001 (part of the key)
+    """The values of the file whose volumes are read one after the other: a compressed file is unpacked once."""
+    return _values(path, _open(path))
 
 
 def _refuse_odd_values(path: Path, volume: Any) -> None:

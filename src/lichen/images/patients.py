@@ -15,6 +15,8 @@ TABLES = {"metadata.csv": ",", "participants.tsv": "\t"}
 """File names looked for, in this order, and what separates their cells."""
 COLUMNS = ("patient", "subject", "group")
 """Columns that may name the patient."""
+CASE_COLUMNS = {"case", "channel"}
+"""Columns that together say which files are channels of one image."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class PatientTable:
     """Patient by file, the file as a path relative to the folder, in the table's order."""
     mentioned: frozenset[str]
     """Every cell: files named here beside the images (masks, label maps) are no forgotten images."""
+    cases: Mapping[str, tuple[str, str]]
+    """(case, channel) by file, where the table has both columns; else empty."""
 
 
 def read_patient_table(folder: Path, column: str | None = None) -> PatientTable | None:
@@ -41,7 +45,7 @@ def read_patient_table(folder: Path, column: str | None = None) -> PatientTable 
     path = next((folder / name for name in TABLES if (folder / name).is_file()), None)
     if path is None:
         return None
-    header, rows = _read_rows(path, TABLES[path.name])
+    header, rows = read_rows(path, TABLES[path.name])
     if "file" not in header:
         one_cell = len(header) == 1 and any(mark in header[0] for mark in ",;\t")
         between = "tabs" if path.suffix == ".tsv" else "commas"
@@ -55,6 +59,7 @@ def read_patient_table(folder: Path, column: str | None = None) -> PatientTable 
     if twice := [name for name in ("file", column) if header.count(name) > 1]:
         raise ImageError(f"{path} has several columns named {twice[0]}", fix="keep one of them, rename the others")
     patients: dict[str, str] = {}
+    cases: dict[str, tuple[str, str]] = {}
     for line, row in rows:
         file = _relative(path, line, row["file"])
         if file in patients:
@@ -64,12 +69,32 @@ def read_patient_table(folder: Path, column: str | None = None) -> PatientTable 
                 f"{path} has no {column} for {file} in line {line}", fix=f"fill in the {column}, or remove the row"
             )
         patients[file] = row[column]
+        if CASE_COLUMNS.issubset(header):
+            cases[file] = (row["case"], row["channel"])
+            if not all(cases[file]):
+                raise ImageError(
+                    f"{path} has no case or no channel for {file} in line {line}", fix="fill in both, or remove the row"
+                )
+    _refuse_shared_cases(path, patients, cases)
     mentioned = frozenset(cell for _, row in rows for cell in row.values())
-    return PatientTable(path, column, patients, mentioned)
+    return PatientTable(path, column, patients, mentioned, cases)
 
 
-def _read_rows(path: Path, separator: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The header, and each row that is not empty with its line number; cells without surrounding blanks."""
+def _refuse_shared_cases(path: Path, patients: Mapping[str, str], cases: Mapping[str, tuple[str, str]]) -> None:
+    owner: dict[str, str] = {}
+    for file, (case, _) in cases.items():
+        if owner.setdefault(case, patients[file]) != patients[file]:
+            raise ImageError(
+                f"{path} gives the case {case} to two patients, {owner[case]} and {patients[file]}",
+                fix="give each case a name of its own",
+            )
+
+
+def read_rows(path: Path, separator: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The header, and each row that is not empty with its line number; cells without surrounding blanks.
+
+    Raises ImageError for a file that is no table.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=separator, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,29 +22,61 @@ MOST_DECODED = 25
 """The same where a shape is only known after decoding the image."""
 
 
-def choose_size(source: Source, size: tuple[int, ...] | None, *, multiple: int = STEP) -> tuple[int, ...]:
+def choose_size(
+    source: Source,
+    size: tuple[int, ...] | None,
+    *,
+    multiple: int = STEP,
+    spacing_mm: tuple[float, ...] | None = None,
+    skip_bad: bool = False,
+) -> tuple[int, ...]:
     """The model's grid in voxels: ``size`` if it is given and fits, else chosen from the images.
 
     Pictures get 64 x 64, or, if they are smaller than that, their own median sides rounded up to a multiple.
     Volumes get their median extent, in voxels of the median finest spacing, scaled down to ``MOST_VOXELS`` and rounded
-    to a multiple. Raises ConfigError if ``size`` has another number of axes than the images or an axis that is no
-    multiple of ``multiple``, and ImageError if an image cannot be read.
+    to a multiple. With ``spacing_mm`` both get what holds their median extent at that spacing. Raises ConfigError if
+    ``size`` has another number of axes than the images or an axis that is no multiple of ``multiple``, or if the
+    spacing has another number of axes or makes a grid of more than ``MOST_VOXELS``; ImageError if an image cannot be
+    read, or, with ``skip_bad``, none of those looked at.
     """
+    if spacing_mm is not None and len(spacing_mm) != source.spatial_dims:
+        raise ConfigError(
+            f"images.spacing is {' '.join(f'{mm:g}' for mm in spacing_mm)}, {len(spacing_mm)} axes; "
+            f"the images of {source.label} have {source.spatial_dims}",
+            fix=f"give one number per axis, e.g. --images.spacing {' '.join(['1'] * source.spatial_dims)}",
+        )
     if size is not None:
         return _checked(source, size, multiple)
     if not source.items:
         raise ImageError(f"{source.label} has no images", fix="give a folder with images")
     most = MOST_DECODED if source.items[0].look is None else MOST_LOOKED_AT
     stride = math.ceil(len(source.items) / most)
-    geometries = [_look(item, source.spatial_dims) for item in source.items[::stride]]
+    geometries = _look_at(source.items[::stride], source.spatial_dims, skip_bad=skip_bad)
+    extents_mm = np.median([np.multiply(geometry.shape, geometry.spacing_mm) for geometry in geometries], axis=0)
+    if spacing_mm is not None:
+        return _at_spacing(tuple(extents_mm), spacing_mm, multiple)
     if source.spatial_dims == 2:
         sides = np.median([geometry.shape for geometry in geometries], axis=0)
         if sides.max() > PICTURE_SIDE - multiple and PICTURE_SIDE % multiple == 0:
             return (PICTURE_SIDE, PICTURE_SIDE)
         return tuple(multiple * math.ceil(min(side, PICTURE_SIDE) / multiple) for side in sides)
-    extents_mm = np.median([np.multiply(geometry.shape, geometry.spacing_mm) for geometry in geometries], axis=0)
     finest_mm = float(np.median([min(geometry.spacing_mm) for geometry in geometries]))
     return _rounded(tuple(float(extent) / finest_mm for extent in extents_mm), multiple)
+
+
+def _at_spacing(extents_mm: tuple[float, ...], spacing_mm: tuple[float, ...], multiple: int) -> tuple[int, ...]:
+    """What holds the extent at this spacing, in multiples of ``multiple``; a tenth of a voxel may be cut off."""
+    sides = [
+        multiple * max(1, math.ceil((mm / step - 0.1) / multiple))
+        for mm, step in zip(extents_mm, spacing_mm, strict=True)
+    ]
+    if math.prod(sides) > MOST_VOXELS:
+        raise ConfigError(
+            f"images.spacing {' '.join(f'{mm:g}' for mm in spacing_mm)} needs a grid of {' x '.join(map(str, sides))} "
+            f"for the median image, more than the {MOST_VOXELS} voxels that are chosen without being asked for",
+            fix=f"name a grid, e.g. --images.size {' '.join(map(str, sides))} or a part of that, or a wider spacing",
+        )
+    return tuple(sides)
 
 
 def _rounded(extent: tuple[float, ...], multiple: int) -> tuple[int, ...]:
@@ -54,6 +87,17 @@ def _rounded(extent: tuple[float, ...], multiple: int) -> tuple[int, ...]:
         if math.prod(size) <= MOST_VOXELS or max(size) == multiple:
             return size
         shrink *= 0.99
+
+
+def _look_at(items: Sequence[Item], spatial_dims: int, *, skip_bad: bool) -> list[Geometry]:
+    geometries = []
+    for item in items:
+        try:
+            geometries.append(_look(item, spatial_dims))
+        except ImageError:
+            if not skip_bad or (item is items[-1] and not geometries):
+                raise
+    return geometries
 
 
 def _look(item: Item, spatial_dims: int) -> Geometry:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lichen.errors import ImageError
+
 if TYPE_CHECKING:
     import torch
 
@@ -65,6 +67,22 @@ class Item:
     """Reads the geometry without decoding, where that is possible; raises ImageError."""
     version: str | None = None
     """A text that changes whenever the image may have changed; None: the image is never cached on disk."""
+    home: str = ""
+    """What stands before names in messages: the folder as it was given, with its closing slash."""
+
+    def left_out(self, error: ImageError) -> Skipped:
+        """This image as one that cannot be used; what the error says, without the folder."""
+        return Skipped(self.name, error.problem.replace(self.home, ""))
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was left out because it cannot be used."""
+
+    name: str
+    """As in ``Item``: no absolute path."""
+    reason: str
+    """What is wrong with it; no absolute path either."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +101,8 @@ class Source:
     """False where nothing says which images belong to one patient: each image then counts as a patient of its own."""
     note: str = ""
     """A sentence for the user about the source, e.g. where the patients were taken from."""
+    skipped: tuple[Skipped, ...] = ()
+    """What was left out when the source was opened, on request; ``items`` may still hold images that do not decode."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +115,8 @@ class ImageSet:
     patients: tuple[str, ...]
     affine: NDArray[np.float64]
     """(4, 4) of the grid: the elementwise median over the images."""
+    skipped: tuple[Skipped, ...] = ()
+    """What was left out, on request."""
 
     def sha256(self) -> str:
         """Hash of names, patients and voxels: what an audit was made of."""

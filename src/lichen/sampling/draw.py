@@ -56,7 +56,8 @@ def draw_samples(
                 for index, image in enumerate(decode_images(generator, part), start=batch * size):
                     if index in wanted:
                         path = folder / sample_name(index, generator.spec)
-                        write_sample(path, image.numpy(), affine, sample_identity(generator, config, index))
+                        identity = sample_identity(generator, config, index)
+                        write_sample(path, image.numpy(), affine, identity, window=generator.spec.window)
 
 
 def images_drawn(indices: Sequence[int], config: SamplingConfig) -> int:

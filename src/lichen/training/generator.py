@@ -40,6 +40,8 @@ class GeneratorSpec:
     objective: Objective
     is_phantom: bool
     """Whether it was trained on built-in phantoms, which are nobody's images."""
+    window: tuple[float, ...] = ()
+    """Intensities that -1 and 1 stand for, two for all channels or two for each; empty: no intensity of any scale."""
 
     def __post_init__(self) -> None:
         factor = autoencoders.downsampling(self.autoencoder) * denoisers.downsampling(self.denoiser)
