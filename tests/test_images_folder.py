@@ -180,7 +180,9 @@ def test_a_link_that_leads_to_nothing_is_refused(tmp_path: Path, target: str, wi
     (tmp_path / "link.png").symlink_to(target)
     if with_table:
         table(tmp_path, "file,patient\na.png,P1\nlink.png,P2\n")
-    with pytest.raises(ImageError, match=r"link\.png is a link that leads (to nothing|nowhere)|lists link\.png, which is not in"):
+    with pytest.raises(
+        ImageError, match=r"link\.png is a link that leads (to nothing|nowhere)|lists link\.png, which is not in"
+    ):
         load_set(open_folder(tmp_path).items, (8, 8))
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
+CPU_GAIN_FROM = 20**3
+"""Voxels from which "channels last" makes a CPU faster (1.2 times at 32 x 32 x 32); below, up to a tenth slower."""
 
-def fast_layout(spatial_dims: int, device: torch.device) -> torch.memory_format:
-    """The order of axes in which the networks run fastest: "channels last", but not for pictures on a CPU.
 
-    There the convolutions gain little by it, and group normalisation loses more.
+def fast_layout(size: Sequence[int], device: torch.device) -> torch.memory_format:
+    """The order of axes in which a network on images or latents of ``size`` (*S) runs fastest.
+
+    "Channels last", but on a CPU for large volumes alone: elsewhere its convolutions gain little by it, and group
+    normalisation loses more.
     """
-    if spatial_dims == 3:
-        return torch.channels_last_3d
-    return torch.contiguous_format if device.type == "cpu" else torch.channels_last
+    if device.type == "cpu" and (len(size) == 2 or math.prod(size) < CPU_GAIN_FROM):
+        return torch.contiguous_format
+    return torch.channels_last_3d if len(size) == 3 else torch.channels_last
 
 
 def set_layout(network: nn.Module, layout: torch.memory_format) -> nn.Module:

@@ -117,8 +117,8 @@ def load_generator(path: Path, device: torch.device) -> Generator:
     spec, autoencoder, denoiser = _read_model(about, tensors, path)
     load_weights(autoencoder, without_prefix("autoencoder", tensors), path)
     load_weights(denoiser, without_prefix("denoiser", tensors), path)
-    for network in (autoencoder, denoiser):
-        set_layout(network.to(device), fast_layout(spec.spatial_dims, device)).eval().requires_grad_(False)
+    for network, size in ((autoencoder, spec.image_shape[1:]), (denoiser, spec.latent_shape[1:])):
+        set_layout(network.to(device), fast_layout(size, device)).eval().requires_grad_(False)
     latent = without_prefix("latent", tensors)
     shape = (spec.autoencoder.latent_channels,)
     if any(name not in latent or latent[name].shape != shape for name in ("shift", "scale")):

@@ -76,7 +76,7 @@ def train(
         CheckpointError: ``state_path`` is damaged or belongs to another recipe or architecture.
     """
     device = next(network.parameters()).device
-    layout = fast_layout(examples.ndim - 2, device)
+    layout = fast_layout(examples.shape[2:], device)
     set_layout(network, layout).train()
     average = copy.deepcopy(network).requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
