@@ -31,6 +31,7 @@ from lichen.models.autoencoder import build_autoencoder, encode
 from lichen.models.denoiser import build_denoiser
 from lichen.training.autoencoder import autoencoder_loss, encode_set
 from lichen.training.denoiser import denoiser_loss
+from lichen.training.draws import Draws
 from lichen.training.loop import Loss, Recipe, train
 
 EPOCHS = 20
@@ -109,7 +110,7 @@ def plain_autoencoder(network: nn.Module, examples: Tensor, batch_size: int, ste
     generator = torch.Generator().manual_seed(0)
     network.train()
     for batch in _batches(examples, batch_size, steps):
-        loss = loss_of(network, batch, generator)
+        loss = loss_of(network, batch, Draws(generator, batch_size, slice(0, batch_size)))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -18,6 +18,7 @@ from lichen.config import AutoencoderConfig, DenoiserConfig
 from lichen.errors import CheckpointError, TrainingError
 from lichen.training.batches import batch_indices
 from lichen.training.checkpoint import load_tensors, save_tensors
+from lichen.training.draws import Draws
 from lichen.training.ema import ema_decay, update_ema
 from lichen.training.generator import GeneratorSpec, load_generator
 from lichen.training.loop import Recipe, learning_rate, train
@@ -52,8 +53,8 @@ def _line() -> nn.Module:
     return Line()
 
 
-def _loss(network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
-    noise = torch.randn(batch.shape, generator=generator)
+def _loss(network: nn.Module, batch: Tensor, draws: Draws) -> Tensor:
+    noise = draws.normal(batch.shape[1:])
     error: Tensor = network(batch + 0.01 * noise) - 2 * batch - 1
     return error.square().mean()
 
@@ -118,12 +119,12 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None
     for fatal in (5, 6, 11):
         path, calls = tmp_path / f"{fatal}.safetensors", 0
 
-        def fragile(network: nn.Module, batch: Tensor, generator: torch.Generator, last: int = fatal) -> Tensor:
+        def fragile(network: nn.Module, batch: Tensor, draws: Draws, last: int = fatal) -> Tensor:
             nonlocal calls
             calls += 1
             if calls == last:
                 raise KilledError
-            return _loss(network, batch, generator)
+            return _loss(network, batch, draws)
 
         with pytest.raises(KilledError):
             train(_blur(), VOLUMES, fragile, RECIPE, state_path=path, log=lambda _: None)
@@ -140,7 +141,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
     first = train(_line(), EXAMPLES, _loss, RECIPE, state_path=path, log=lambda _: None)
 
-    def forbidden(network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
+    def forbidden(network: nn.Module, batch: Tensor, draws: Draws) -> Tensor:
         raise AssertionError
 
     again = train(_line(), EXAMPLES, forbidden, RECIPE, state_path=path, log=lambda _: None)
@@ -151,10 +152,10 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpo
     path = tmp_path / "s.safetensors"
     calls = 0
 
-    def explode(network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
+    def explode(network: nn.Module, batch: Tensor, draws: Draws) -> Tensor:
         nonlocal calls
         calls += 1
-        return _loss(network, batch, generator) * (float("nan") if calls == 4 else 1.0)
+        return _loss(network, batch, draws) * (float("nan") if calls == 4 else 1.0)
 
     with pytest.raises(TrainingError, match="became nan after 16 images"):
         train(_line(), EXAMPLES, explode, RECIPE, state_path=path, log=lambda _: None)
@@ -165,8 +166,8 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpo
 def test_a_gradient_that_is_no_number_stops_training_before_the_broken_weights_are_saved(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
 
-    def explode(network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
-        return _loss(network, batch, generator) * 1e20  # finite itself; the square of its gradient is not
+    def explode(network: nn.Module, batch: Tensor, draws: Draws) -> Tensor:
+        return _loss(network, batch, draws) * 1e20  # finite itself; the square of its gradient is not
 
     with pytest.raises(TrainingError, match="gradient of the test became inf after 4 images"):
         train(_line(), EXAMPLES, explode, RECIPE, state_path=path, log=lambda _: None)

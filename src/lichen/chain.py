@@ -7,6 +7,8 @@ there when the same command is repeated.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,11 +43,13 @@ from lichen.runs import RunFolder
 from lichen.sampling import draw_samples, images_drawn, missing_samples
 from lichen.seeds import mix_seed
 from lichen.settings import dump_settings, flatten, load_settings
+from lichen.stopping import deferred
 from lichen.summary import summarise
+from lichen.team import ALONE, Team
 from lichen.training.autoencoder import Latents, autoencoder_loss, encode_set, reconstruction_l1
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.generator import Generator, GeneratorSpec, load_generator, save_generator
-from lichen.training.loop import Recipe, train
+from lichen.training.loop import Loss, Recipe, train
 from lichen.watch import Watch, watching
 
 LEAST_COMPARED = 16
@@ -83,37 +87,61 @@ class Data:
         return (*self.source.skipped, *self.train.skipped, *self.held_out.skipped)
 
 
-def run(config: RunConfig, folder: RunFolder, *, command: str, quiet: bool = False) -> dict[str, Any]:
+def run(
+    config: RunConfig, folder: RunFolder, *, command: str, quiet: bool = False, team: Team = ALONE
+) -> dict[str, Any]:
     """Train, sample, measure, audit and report in ``folder``; return the summary. Repeating it resumes.
+
+    In a ``team`` the process that leads judges and reports.
 
     Raises:
         LichenError: something that was given cannot be used; what is in the folder stays as it was.
     """
     check_scores(config.audit)
-    with folder.lock():
-        keep_config(config, folder)
-        device = set_up(config.training)
-        with watching(folder.path, config.carbon, quiet=quiet) as watch:
+    with holding(folder, team):
+        begin(config, folder, team)
+        device = set_up(config.training, team)
+        with watching(folder.path, config.carbon, quiet=quiet, team=team) as watch:
             data = read_images(config, watch)
             generator = train_generator(config, data, folder, device, watch)
             draw_missing(generator, config.sampling, folder.samples, watch)
             synthetic, result = audit_samples(config, data, folder, watch)
-            with watch.phase("quality", quality_steps(data, synthetic)) as step:
-                quality = judge_quality(generator, data, synthetic, step)
-        summary = summarise(config, folder, data, generator, result, quality, command)
-        folder.write_summary(summary)
-        write_report(folder.path)
-        return summary
+            if team.leads:
+                with watch.phase("quality", quality_steps(data, synthetic)) as step:
+                    quality = judge_quality(generator, data, synthetic, step)
+            team.wait()  # until the others' traces are whole but for their end
+        if team.leads:
+            folder.write_summary(summarise(config, folder, data, generator, result, quality, command))
+            write_report(folder.path)
+        team.wait()
+    return folder.require_summary()
 
 
-def train_only(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Path:
+def train_only(config: RunConfig, folder: RunFolder, *, quiet: bool = False, team: Team = ALONE) -> Path:
     """Train the generator in ``folder`` and return the path of its checkpoint. Repeating it resumes."""
-    with folder.lock():
-        keep_config(config, folder)
-        device = set_up(config.training)
-        with watching(folder.path, config.carbon, quiet=quiet) as watch:
+    with holding(folder, team):
+        begin(config, folder, team)
+        device = set_up(config.training, team)
+        with watching(folder.path, config.carbon, quiet=quiet, team=team) as watch:
             train_generator(config, read_images(config, watch), folder, device, watch)
     return folder.generator
+
+
+@contextmanager
+def holding(folder: RunFolder, team: Team) -> Iterator[None]:
+    """Keep other jobs out of ``folder``, and clear away what a killed one left half written."""
+    with folder.lock() if team.leads else nullcontext():
+        if team.leads:
+            folder.clear_partial()
+        team.wait()
+        yield
+
+
+def begin(config: RunConfig, folder: RunFolder, team: Team) -> None:
+    """Keep the settings, once for the team."""
+    if team.leads:
+        keep_config(config, folder)
+    team.wait()
 
 
 def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch) -> int:
@@ -147,13 +175,15 @@ def _words(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def set_up(config: TrainingConfig) -> torch.device:
-    """Set the number of threads and return the device to work on."""
+def set_up(config: TrainingConfig, team: Team) -> torch.device:
+    """Set the number of threads and return the device to work on: in a team, each process its own GPU."""
     if config.threads is not None:
         torch.set_num_threads(min(config.threads, os.cpu_count() or 1))
     name = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and team.size > 1:
+        name = f"cuda:{team.local_rank}"
     try:
         device = torch.device(name if name.startswith(("cpu", "cuda")) else "unknown")
         torch.zeros(1, device=device)
@@ -204,8 +234,10 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
 
 def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: torch.device, watch: Watch) -> Generator:
     """The finished generator of the run folder; trained first if it is not there yet."""
-    bind_images(data.train, folder)
-    if not folder.generator.exists():
+    team = watch.team
+    if team.leads:
+        bind_images(data.train, folder)
+    if team.any(not folder.generator.exists()):
         spec = GeneratorSpec(
             image_shape=tuple(data.train.voxels.shape[1:]),
             affine=tuple(tuple(float(x) for x in row) for row in data.train.affine),
@@ -219,9 +251,12 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
         autoencoder, denoiser = (network.to(device) for network in spec.build())
         autoencoder = train_autoencoder(autoencoder, config, data.train.voxels, folder, watch)
         with watch.phase("encode", len(data.train.voxels)) as step:
-            latents = encode_set(autoencoder, data.train.voxels, config.autoencoder.batch_size, step=step)
+            batch_size = config.autoencoder.batch_size
+            latents = encode_set(autoencoder, data.train.voxels, batch_size, step=step, team=team)
         denoiser = train_denoiser(denoiser, config, latents, folder, watch)
-        save_generator(folder.generator, spec, autoencoder, denoiser, latents.shift, latents.scale)
+        if team.leads:
+            save_generator(folder.generator, spec, autoencoder, denoiser, latents.shift, latents.scale)
+        team.wait()
     return load_generator(folder.generator, device)
 
 
@@ -262,9 +297,8 @@ def train_autoencoder(
     """The averaged autoencoder, trained on images (N, C, *S)."""
     settings, recipe = config.autoencoder, recipe_for("autoencoder", config.autoencoder, config.training)
     state = folder.checkpoints / "autoencoder.state.safetensors"
-    with watch.phase("autoencoder", recipe.images) as step:
-        loss = autoencoder_loss(settings.kl_weight)
-        return train(network, images, loss, recipe, state_path=state, log=folder.append_log, step=step)
+    loss = autoencoder_loss(settings.kl_weight)
+    return train_watched(network, images, loss, recipe, state, folder, watch)
 
 
 def train_denoiser(
@@ -274,17 +308,42 @@ def train_denoiser(
     settings, device = config.training, next(network.parameters()).device
     recipe = recipe_for("diffusion", settings, settings)
     state = folder.checkpoints / "diffusion.state.safetensors"
-    with watch.phase("diffusion", recipe.images) as step:
-        loss = denoiser_loss(settings.objective, make_alphas_cumprod().to(device))
-        return train(network, latents.values, loss, recipe, state_path=state, log=folder.append_log, step=step)
+    loss = denoiser_loss(settings.objective, make_alphas_cumprod().to(device))
+    return train_watched(network, latents.values, loss, recipe, state, folder, watch)
+
+
+def train_watched(
+    network: torch.nn.Module,
+    examples: torch.Tensor,
+    loss: Loss,
+    recipe: Recipe,
+    state: Path,
+    folder: RunFolder,
+    watch: Watch,
+) -> torch.nn.Module:
+    """Train with energy, progress and log; asked to stop, the process ends after its step, and its state is saved."""
+    with deferred() as stop, watch.phase(recipe.phase, recipe.images) as step:
+        return train(
+            network,
+            examples,
+            loss,
+            recipe,
+            state_path=state,
+            log=folder.append_log,
+            step=step,
+            stop=stop,
+            team=watch.team,
+        )
 
 
 def draw_missing(generator: Generator, config: SamplingConfig, folder: Path, watch: Watch) -> int:
     """Draw the samples that ``folder`` lacks, under one bar for both phases; return how many that were."""
-    missing = missing_samples(folder, generator, config)
+    missing, team = missing_samples(folder, generator, config), watch.team
+    team.wait()  # all have looked before one draws
     if missing:
-        with watch.bar("sampling", images_drawn(missing, config)) as step:
-            draw_samples(generator, missing, config, folder, phase=watch.trace.phase, step=step)
+        with watch.bar("sampling", images_drawn(missing, config, team)) as step:
+            draw_samples(generator, missing, config, folder, phase=watch.trace.phase, step=step, team=team)
+    team.wait()
     return len(missing)
 
 
@@ -294,9 +353,10 @@ def audit_samples(config: RunConfig, data: Data, folder: RunFolder, watch: Watch
     with watch.phase("audit", audit_steps(config.audit, source, data.held_out)) as step:
         files = {item.name: sha256_of(folder.samples / item.name) for item in source.items}
         synthetic = load_samples(source, data.train, config.images.window, step)
-        result = audit(synthetic, data.train, data.held_out, config.audit, step=step)
-    generator = sha256_of(folder.generator)
-    write_audit(result, folder.audit, inputs_sha256={"generator": generator}, files_sha256=files)
+        result = audit(synthetic, data.train, data.held_out, config.audit, step=step, team=watch.team)
+    if watch.team.leads:
+        generator = sha256_of(folder.generator)
+        write_audit(result, folder.audit, inputs_sha256={"generator": generator}, files_sha256=files)
     return synthetic, result
 
 
@@ -347,7 +407,7 @@ def _compare(
     source = open_folder(folder)
     with watch.phase("audit", audit_steps(config, source, reference)) as step:
         synthetic = load_set(source.items, tuple(train_set.voxels.shape[2:]), fit, step=step)
-        result = audit(synthetic, train_set, reference, config, step=step)
+        result = audit(synthetic, train_set, reference, config, step=step, team=watch.team)
     sets = {"synthetic": synthetic, "train": train_set, "reference": reference}
     return result, {name: images.sha256() for name, images in sets.items()}
 

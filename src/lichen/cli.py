@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lichen import __version__
 from lichen.errors import LichenError
+from lichen.stopping import Stopped, listening
+from lichen.team import joined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +43,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if sys.stderr is None:
         sys.stderr = io.StringIO()
     try:
-        code = _run_command(arguments)
+        with listening():
+            code = _run_command(arguments)
     except LichenError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{_who()}error: {error}", file=sys.stderr)
         code = 2
+    except Stopped:
+        print(f"{_who()}stopped as asked; the same command again goes on from here", file=sys.stderr)
+        code = 0
     except (OSError, MemoryError) as error:
         print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
         print("  fix: free some space or memory, or choose another folder; then repeat the command", file=sys.stderr)
@@ -80,7 +86,10 @@ def run(arguments: list[str]) -> int:
     from lichen.words import in_ten_lines
 
     folder = RunFolder(options.out)
-    summary = run_chain(config, folder, command=_command("run", arguments), quiet=options.quiet)
+    with joined() as team:
+        summary = run_chain(config, folder, command=_command("run", arguments), quiet=options.quiet, team=team)
+    if not team.leads:
+        return 0
     _show(options.json, summary, in_ten_lines(summary, folder.path))
     return VERDICT_CODES[summary["audit"]["verdict"]]
 
@@ -91,7 +100,10 @@ def train(arguments: list[str]) -> int:
     from lichen.chain import train_only
     from lichen.runs import RunFolder
 
-    path = train_only(config, RunFolder(options.out), quiet=options.quiet)
+    with joined() as team:
+        path = train_only(config, RunFolder(options.out), quiet=options.quiet, team=team)
+    if not team.leads:
+        return 0
     next_command = shlex.join(["lichen", "sample", str(options.out)])
     _show(options.json, {"generator": str(path)}, f"trained  {path}\nnext     {next_command}")
     return 0
@@ -106,7 +118,7 @@ def sample(arguments: list[str]) -> int:
     if stored is not None:  # what the run said is the default
         default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon)
         options = _parse(SampleOptions, "sample", arguments, default)
-    from lichen.chain import sample_only, set_up
+    from lichen.chain import holding, sample_only, set_up
     from lichen.config import TrainingConfig
     from lichen.runs import RunFolder
     from lichen.watch import watching
@@ -116,10 +128,13 @@ def sample(arguments: list[str]) -> int:
     folder = options.out or (RunFolder(options.model).samples if is_run else options.model.with_name("samples"))
     # the trace of a run's samples belongs to the run; that of a folder of its own, beside the images
     home = RunFolder(options.model if is_run and options.out is None else folder)
-    device = set_up(TrainingConfig(device=options.device))
-    with home.lock(), watching(home.path, options.carbon, quiet=options.quiet) as watch:
-        drawn = sample_only(checkpoint, options.sampling, folder, device, watch)
-        cost = watch.grams_spent()
+    with joined() as team:
+        device = set_up(TrainingConfig(device=options.device), team)
+        with holding(home, team), watching(home.path, options.carbon, quiet=options.quiet, team=team) as watch:
+            drawn = sample_only(checkpoint, options.sampling, folder, device, watch)
+            cost = watch.grams_spent()
+    if not team.leads:
+        return 0
     if is_run:
         next_command = ["lichen", "audit", "--run", str(options.model), "--synthetic", str(folder), "--out", "AUDIT"]
     else:
@@ -141,7 +156,7 @@ def audit(arguments: list[str]) -> int:
 
     options = _parse(AuditOptions, "audit", arguments)
     from lichen.audit import summary, write_audit
-    from lichen.chain import audit_folders, audit_with_run
+    from lichen.chain import audit_folders, audit_with_run, holding
     from lichen.config import RunConfig
     from lichen.errors import ConfigError
     from lichen.runs import RunFolder
@@ -149,7 +164,11 @@ def audit(arguments: list[str]) -> int:
     from lichen.watch import watching
 
     home = RunFolder(options.out)
-    with home.lock(), watching(home.path, options.carbon, quiet=options.quiet) as watch:
+    with (
+        joined() as team,
+        holding(home, team),
+        watching(home.path, options.carbon, quiet=options.quiet, team=team) as watch,
+    ):
         if options.run is not None:
             stored = load_settings(RunFolder(options.run).config, RunConfig())
             result, inputs = audit_with_run(stored, options.synthetic, options.audit, watch)
@@ -160,7 +179,10 @@ def audit(arguments: list[str]) -> int:
                 "an audit needs the training images and real images of other patients",
                 fix="give --train DIR and --reference DIR, or --run RUN for those of a run folder",
             )
-        write_audit(result, options.out / "audit.json", inputs_sha256=inputs)
+        if team.leads:
+            write_audit(result, options.out / "audit.json", inputs_sha256=inputs)
+    if not team.leads:
+        return 0
     _show(options.json, result.as_json(), f"{summary(result)}\nfile        {options.out / 'audit.json'}")
     return result.exit_code
 
@@ -314,6 +336,12 @@ def _stored_settings(run: Path) -> RunConfig | None:
 
     path = RunFolder(run).config
     return load_settings(path, RunConfig()) if path.is_file() else None
+
+
+def _who() -> str:
+    """Which process of a job speaks, unless it is the only one or the first."""
+    rank = os.environ.get("RANK", "0")
+    return "" if rank == "0" else f"process {rank}: "
 
 
 def _command(name: str, arguments: list[str]) -> str:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_PARTIAL = ".partial."
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -19,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     that write the same path never share a temporary file; the last rename wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}{_PARTIAL}{path.name}")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -28,6 +30,11 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def partial_files(folder: Path) -> list[Path]:
+    """Temporary files in ``folder`` itself; what is in use has such files too, for a moment."""
+    return [path for path in folder.glob(f".*{_PARTIAL}*") if path.name[1:].partition(".")[0].isdecimal()]
 
 
 def _sync_folder(folder: Path) -> None:

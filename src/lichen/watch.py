@@ -11,13 +11,18 @@ from lichen.carbon import grams, grams_text, intensity
 from lichen.config import CarbonConfig
 from lichen.energy import Energy, Trace, find_meters, trace_name
 from lichen.progress import Progress
+from lichen.team import ALONE, Team
 
 
 class Watch:
-    """Joins a trace of energy readings with progress bars that show the grams so far."""
+    """Joins a trace of energy readings with progress bars that show the grams so far.
 
-    def __init__(self, trace: Trace, carbon: CarbonConfig, *, quiet: bool) -> None:
-        self.trace, self.quiet = trace, quiet
+    In a team each process has its own trace, and the one that leads talks to people.
+    """
+
+    def __init__(self, trace: Trace, carbon: CarbonConfig, *, quiet: bool, team: Team = ALONE) -> None:
+        self.trace, self.team = trace, team
+        self.quiet = quiet or not team.leads
         self._intensity, self._pue = intensity(carbon.grid, carbon.month), carbon.pue
 
     @contextmanager
@@ -50,12 +55,16 @@ class Watch:
 
 
 @contextmanager
-def watching(folder: Path, carbon: CarbonConfig, *, quiet: bool) -> Iterator[Watch]:
-    """A ``Watch`` whose trace lies in ``folder``, with every meter that this machine has."""
+def watching(folder: Path, carbon: CarbonConfig, *, quiet: bool, team: Team = ALONE) -> Iterator[Watch]:
+    """A ``Watch`` whose trace lies in ``folder``, with every meter that this machine has.
+
+    What counts for the whole machine is read by one process on each.
+    """
     # an unknown place is the user's mistake: say so before anything is measured
     intensity(carbon.grid, carbon.month)
-    with Trace(folder / trace_name(), find_meters(), synchronise=_synchronise) as trace:
-        watch = Watch(trace, carbon, quiet=quiet)
+    meters = find_meters(whole_machine=team.local_rank == 0)
+    with Trace(folder / trace_name(team.rank), meters, synchronise=_synchronise) as trace:
+        watch = Watch(trace, carbon, quiet=quiet, team=team)
         yield watch
         if trace.problem:
             watch.tell(trace.problem)

@@ -35,10 +35,13 @@ def find_meters(
     devices: Path = Path("/dev"),
     environment: Mapping[str, str] | None = None,
     watts_per_core: Watts = WATTS_PER_CORE,
+    whole_machine: bool = True,
 ) -> tuple[Meter, ...]:
     """The best meter for each component: GPU counters, RAPL where readable, estimates for the rest. Never raises.
 
-    ``nvml`` is a stand-in for ``pynvml``; ``environment`` one for ``os.environ``.
+    Without ``whole_machine`` only what counts this process alone: for all processes of a job on one machine but the
+    first, which would count the same counters again. ``nvml`` is a stand-in for ``pynvml``; ``environment`` one for
+    ``os.environ``.
     """
     return survey_meters(
         nvml=nvml,
@@ -46,6 +49,7 @@ def find_meters(
         devices=devices,
         environment=environment,
         watts_per_core=watts_per_core,
+        whole_machine=whole_machine,
     ).meters
 
 
@@ -56,12 +60,16 @@ def survey_meters(
     devices: Path = Path("/dev"),
     environment: Mapping[str, str] | None = None,
     watts_per_core: Watts = WATTS_PER_CORE,
+    whole_machine: bool = True,
 ) -> Survey:
     """The same meters as ``find_meters``, and why something better is not among them. Never raises."""
-    gpus, notes = _gpus(nvml, devices, os.environ if environment is None else environment)
+    gpus: list[Meter] = []
+    notes: list[str] = []
+    if whole_machine:
+        gpus, notes = _gpus(nvml, devices, os.environ if environment is None else environment)
     rapl, rapl_note = _rapl(rapl_root)
     counted = rapl.components if rapl else ()
-    meters: list[Meter] = [*gpus, *([rapl] if rapl else [])]
+    meters: list[Meter] = [*gpus, *([rapl] if rapl and whole_machine else [])]
     cpu = not any(name.startswith("cpu") for name in counted)
     memory = not any(name.startswith("ram") for name in counted)
     if cpu or memory:

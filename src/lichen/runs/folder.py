@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lichen.errors import RunError
-from lichen.files import write_json, write_text
+from lichen.files import partial_files, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,12 @@ class RunFolder:
         finally:
             os.close(descriptor)
 
+    def clear_partial(self) -> None:
+        """Delete what killed processes left half written; only for who holds the lock."""
+        for folder in (self.path, self.checkpoints, self.samples, self.audit.parent):
+            for path in partial_files(folder):
+                path.unlink(missing_ok=True)
+
     def write_config(self, text: str) -> None:
         """Keep the settings as YAML text."""
         write_text(self.config, text)
@@ -107,8 +113,10 @@ class RunFolder:
     def append_log(self, record: Mapping[str, float | int | str]) -> None:
         """Add one line to the log."""
         line = json.dumps({"time": now(), **record}, allow_nan=False)
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with self.log.open("a+b") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+            cut_short = file.read(1) not in {b"", b"\n"}  # by a kill or a full disk; it must not spoil this line too
+            file.write(b"\n" * cut_short + line.encode() + b"\n")
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary."""

@@ -21,6 +21,7 @@ from lichen.images import write_sample
 from lichen.progress import Step, silent
 from lichen.sampling.folder import sample_identity, sample_name
 from lichen.seeds import mix_seed
+from lichen.team import ALONE, Team
 from lichen.training.autoencoder import decode_latents
 from lichen.training.generator import Generator
 
@@ -36,14 +37,16 @@ def draw_samples(
     *,
     phase: Callable[[str], AbstractContextManager[object]] = nullcontext,
     step: Step = silent,
+    team: Team = ALONE,
 ) -> None:
     """Draw the samples ``indices`` and write each with its sidecar into ``folder``.
 
-    ``phase`` surrounds the two kinds of work, "denoise" and "decode", so that a caller can measure them.
+    ``phase`` surrounds the two kinds of work, "denoise" and "decode", so that a caller can measure them. In a ``team``
+    the processes take turns by the number of the batch, and ``step`` counts those of this process.
     """
     wanted, size = set(indices), config.batch_size
     affine = np.array(generator.spec.affine, dtype=np.float64)
-    batches = batches_of(indices, size)
+    batches = own_batches(indices, size, team)
     ahead = max(1, LATENTS_AHEAD // size)
     for start in range(0, len(batches), ahead):
         latents = []
@@ -60,14 +63,15 @@ def draw_samples(
                         write_sample(path, image.numpy(), affine, identity, window=generator.spec.window)
 
 
-def images_drawn(indices: Sequence[int], config: SamplingConfig) -> int:
-    """How many images are computed to get ``indices``: whole batches."""
-    return len(batches_of(indices, config.batch_size)) * config.batch_size
+def images_drawn(indices: Sequence[int], config: SamplingConfig, team: Team = ALONE) -> int:
+    """How many images this process computes to get ``indices``: whole batches."""
+    return len(own_batches(indices, config.batch_size, team)) * config.batch_size
 
 
-def batches_of(indices: Sequence[int], batch_size: int) -> list[int]:
-    """The numbers of the fixed batches that hold ``indices``, sorted."""
-    return sorted({index // batch_size for index in indices})
+def own_batches(indices: Sequence[int], batch_size: int, team: Team) -> list[int]:
+    """The numbers of the fixed batches that hold ``indices`` and are this process's to draw, sorted."""
+    batches = {index // batch_size for index in indices}
+    return sorted(batch for batch in batches if batch % team.size == team.rank)
 
 
 @torch.inference_mode()

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from lichen.models.autoencoder import decode, encode
 from lichen.progress import Step, silent
+from lichen.team import ALONE, Team
+from lichen.training.draws import Draws
 from lichen.training.loop import Loss
 
 
@@ -20,10 +22,9 @@ def autoencoder_loss(kl_weight: float) -> Loss:
     ``kl_weight`` times the Kullback-Leibler divergence per latent element (Kingma & Welling, arXiv 1312.6114, Eq. 10).
     """
 
-    def loss(network: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(network: nn.Module, images: Tensor, draws: Draws) -> Tensor:
         mean, std = encode(network, images)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        restored = decode(network, mean + std * noise)
+        restored = decode(network, mean + std * draws.normal(mean.shape[1:]))
         divergence = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).mean()
         return functional.l1_loss(restored, images) + edge_loss(restored, images) + kl_weight * divergence
 
@@ -53,15 +54,19 @@ class Latents:
 
 
 @torch.inference_mode()
-def encode_set(autoencoder: nn.Module, images: Tensor, batch_size: int, *, step: Step = silent) -> Latents:
+def encode_set(
+    autoencoder: nn.Module, images: Tensor, batch_size: int, *, step: Step = silent, team: Team = ALONE
+) -> Latents:
     """Encode images (N, C, *S) to the means of their latents, and measure shift and scale over the whole set."""
     device = next(autoencoder.parameters()).device
-    parts = []
-    for batch in images.split(batch_size):
-        mean, _ = encode(autoencoder, batch.to(device))
-        parts.append(mean.float().cpu())
+    one, _ = encode(autoencoder, images[:1].to(device))
+    raw = torch.zeros(len(images), *one.shape[1:])
+    for number, start in enumerate(range(0, len(images), batch_size)):
+        batch = images[start : start + batch_size]
+        if number % team.size == team.rank:
+            raw[start : start + batch_size] = encode(autoencoder, batch.to(device))[0].float().cpu()
         step(len(batch))
-    raw = torch.cat(parts)
+    team.add_up([raw])  # each image was left 0 by all processes but one
     axes = (0, *range(2, raw.ndim))
     shift, scale = raw.double().mean(axes).float(), raw.double().std(axes).float().clamp_min(1e-6)
     return Latents((raw - _per_channel(shift, raw)) / _per_channel(scale, raw), shift, scale)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lichen.config import Objective
 from lichen.diffusion import add_noise, target
+from lichen.training.draws import Draws
 from lichen.training.loop import Loss
 
 
@@ -20,12 +20,9 @@ def denoiser_loss(objective: Objective, alphas_cumprod: Tensor) -> Loss:
     """
     levels = len(alphas_cumprod)
 
-    def loss(network: nn.Module, latents: Tensor, generator: torch.Generator) -> Tensor:
-        batch, device = len(latents), latents.device
-        offset = torch.rand((), generator=generator, device=device)
-        share = (torch.arange(batch, device=device) / batch + offset) % 1
-        timesteps = (share * levels).long().clamp_max(levels - 1)
-        noise = torch.randn(latents.shape, generator=generator, device=device)
+    def loss(network: nn.Module, latents: Tensor, draws: Draws) -> Tensor:
+        timesteps = (draws.strata() * levels).long().clamp_max(levels - 1)
+        noise = draws.normal(latents.shape[1:])
         alpha_bar = alphas_cumprod[timesteps]
         output = network(add_noise(latents, noise, alpha_bar), timesteps)
         return functional.mse_loss(output.float(), target(objective, latents, noise, alpha_bar))

@@ -1,7 +1,8 @@
 """The training loop, top to bottom, for everything that lichen trains.
 
 Step k is a pure function of the state before it and of (seed, images seen): batches and noise are drawn from
-generators seeded by position, so a resumed run computes the same bits as an uninterrupted one.
+generators seeded by position, so a resumed run computes the same bits as an uninterrupted one, and several processes
+compute what one would, up to rounding.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from lichen.config import Precision
 from lichen.errors import CheckpointError, TrainingError
 from lichen.models.layout import fast_layout, set_layout
 from lichen.progress import Step, silent
-from lichen.seeds import mix_seed
+from lichen.stopping import Asked, Stopped, never
+from lichen.team import ALONE, Team
 from lichen.training.batches import batch_indices
 from lichen.training.checkpoint import (
     load_tensors,
@@ -31,10 +33,11 @@ from lichen.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
+from lichen.training.draws import Draws
 from lichen.training.ema import ema_decay, update_ema
 
-Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
-"""(network, batch (B, ...), generator for its noise) -> a scalar loss."""
+Loss = Callable[[nn.Module, Tensor, Draws], Tensor]
+"""(network, batch (B, ...), random numbers for its images) -> a scalar loss, the mean over the images."""
 
 Log = Callable[[Mapping[str, float | int | str]], None]
 
@@ -66,37 +69,53 @@ def train(
     state_path: Path,
     log: Log,
     step: Step = silent,
+    stop: Asked = never,
+    team: Team = ALONE,
 ) -> nn.Module:
     """Train ``network`` in place on ``examples`` (N, ...) and return the moving average of its weights.
 
-    Training starts from ``state_path`` where it exists and saves there every ``checkpoint_every_s`` and at the end.
+    Training starts from ``state_path`` where it exists and saves there every ``checkpoint_every_s``, at the end, and
+    when ``stop`` says so. In a ``team`` each process takes its part of every batch, and all have the same weights.
 
     Raises:
+        Stopped: ``stop`` said so, in this process or another; the state is saved.
         TrainingError: the loss or its gradient is no longer a number.
         CheckpointError: ``state_path`` is damaged or belongs to another recipe or architecture.
     """
+    part = team.part(recipe.batch_size)
+    share = (part.stop - part.start) / recipe.batch_size
+    if team.any(share == 0):
+        raise TrainingError(
+            f"{team.size} processes share batches of {recipe.batch_size} images in the {recipe.phase}",
+            fix=f"use at most {recipe.batch_size} processes, or larger batches",
+        )
     device = next(network.parameters()).device
     layout = fast_layout(examples.shape[2:], device)
     set_layout(network, layout).train()
     average = copy.deepcopy(network).requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
     seen = _restore(state_path, network, average, optimizer, recipe) if state_path.exists() else 0
+    if not team.agree(seen):
+        raise TrainingError(
+            f"the processes do not all see the same {state_path}",
+            fix="put the run folder on a disk that all machines share",
+        )
     step(seen)
 
-    generator = torch.Generator(device)
     log_every = max(recipe.batch_size, recipe.images // LOG_POINTS)
     window, window_steps, last_save = torch.zeros((), device=device), 0, time.monotonic()
     while seen < recipe.images:
         indices = batch_indices(recipe.seed, seen, recipe.batch_size, len(examples))
-        batch = examples[indices].to(device, memory_format=layout, non_blocking=True)
-        generator.manual_seed(mix_seed(recipe.seed, recipe.phase, seen))
+        batch = examples[indices[part]].to(device, memory_format=layout, non_blocking=True)
+        draws = Draws.of_step(recipe.seed, recipe.phase, seen, recipe.batch_size, part, device)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(seen, recipe)
 
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            value = loss(network, batch, generator)
+            value = loss(network, batch, draws) * share
         optimizer.zero_grad(set_to_none=True)
         value.backward()
+        add_up_gradients(network, team)
         norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
         optimizer.step()
         before, seen = seen, seen + recipe.batch_size
@@ -105,6 +124,7 @@ def train(
 
         window, window_steps = window + value.detach(), window_steps + 1
         if seen // log_every > before // log_every or seen >= recipe.images:
+            team.add_up([window])
             mean = window.item() / window_steps
             for name, figure in (("loss", mean), ("gradient", norm.item())):
                 if not math.isfinite(figure):
@@ -113,12 +133,28 @@ def train(
                         fix=f"lower the learning rate (now {recipe.learning_rate:g}), or use fp32 if this ran in bf16",
                     )
             record: dict[str, float | int | str] = {"phase": recipe.phase, "images_seen": seen, "loss": mean}
-            log(record | {"learning_rate": learning_rate(before, recipe), "gradient_norm": norm.item()})
+            if team.leads:
+                log(record | {"learning_rate": learning_rate(before, recipe), "gradient_norm": norm.item()})
             window, window_steps = torch.zeros((), device=device), 0
-            if time.monotonic() - last_save > recipe.checkpoint_every_s or seen >= recipe.images:
+        stopping = team.any(stop())
+        if stopping or seen >= recipe.images or time.monotonic() - last_save > recipe.checkpoint_every_s:
+            if team.leads:
                 _save(state_path, network, average, optimizer, recipe, seen)
-                last_save = time.monotonic()
+            last_save = time.monotonic()
+        if stopping and seen < recipe.images:
+            raise Stopped
     return average
+
+
+def add_up_gradients(network: nn.Module, team: Team) -> None:
+    """Replace each gradient by its sum over the team, in one exchange for all of them."""
+    if team.size == 1:
+        return
+    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    team.add_up([flat])
+    for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(total.view_as(gradient))
 
 
 def learning_rate(images_seen: int, recipe: Recipe) -> float:

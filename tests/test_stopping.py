@@ -1,0 +1,153 @@
+"""Signals and kills: the process ends as it should, and the same command again gives the same bits."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lichen.files import sha256_of
+from lichen.stopping import Stopped, deferred, listening
+
+TINY = [
+    *("--config", str(Path(__file__).parent / "tiny.yaml"), "--sampling.batch-size", "2"),
+    *("--autoencoder.images-seen", "128", "--training.images-seen", "256"),
+]
+KILLS = 5
+
+
+def lichen(*arguments: str, most_bytes: int | None = None) -> subprocess.Popen[str]:
+    """A ``lichen`` process; with ``most_bytes`` the system refuses it to write a file longer than that."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def limit() -> None:
+        if most_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "lichen", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=limit,  # noqa: PLW1509 (this process has no threads that hold locks)
+    )
+
+
+def results(run: Path) -> dict[str, str]:
+    """A hash of each file that must be the same: weights and samples."""
+    paths = [run / "checkpoints/generator.safetensors", *sorted((run / "samples").glob("sample-*"))]
+    return {path.name: sha256_of(path) for path in paths}
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Return when ``path`` has something in it, or fail after a minute or when the process has ended."""
+    deadline = time.monotonic() + 60
+    while not (path.is_file() and path.stat().st_size):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], float]:
+    """The results of a run that nobody interrupts, and how long it took."""
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    start = time.monotonic()
+    process = lichen("run", *TINY, "--out", str(run), "--quiet")
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 3, errors  # tiny runs have too few patients for a verdict
+    return results(run), time.monotonic() - start
+
+
+def test_a_run_killed_at_random_instants_ends_with_the_same_bits(
+    tmp_path: Path, undisturbed: tuple[dict[str, str], float]
+) -> None:
+    wanted, seconds = undisturbed
+    chance = random.Random(7)
+    kills = 0
+    code: int | None = None
+    while code is None or kills < KILLS:
+        process = lichen("run", *TINY, "--out", str(tmp_path / "run"), "--quiet")
+        try:
+            process.communicate(timeout=chance.uniform(0.2, 1.0) * seconds if kills < KILLS else 240)
+            code = process.returncode
+            kills = KILLS  # it was done before we were
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+    assert code == 3
+    assert results(tmp_path / "run") == wanted
+    assert not list((tmp_path / "run").rglob(".*.partial.*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_asked_to_stop_saves_and_says_ok(
+    tmp_path: Path, undisturbed: tuple[dict[str, str], float], number: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    process = lichen("run", *TINY, "--out", str(run))
+    wait_for(run / "log.jsonl", process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "stopped as asked; the same command again goes on from here" in errors
+    assert "Traceback" not in errors
+    assert (run / "checkpoints/autoencoder.state.safetensors").is_file()
+    process = lichen("run", *TINY, "--out", str(run), "--quiet")
+    process.communicate(timeout=240)
+    assert process.returncode == 3
+    assert results(run) == undisturbed[0]
+
+
+def test_a_full_disk_is_an_error_of_two_lines_and_leaves_the_last_good_files(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = lichen("run", *TINY, "--out", str(run), "--quiet", most_bytes=20_000)  # less than any checkpoint
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert len(errors.splitlines()) == 2, errors
+    assert "fix: free some space" in errors
+    assert not list((run / "checkpoints").glob("*.safetensors"))
+    assert not list(run.rglob(".*.partial.*"))
+
+
+def receive(numbers: Sequence[signal.Signals]) -> None:
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+def test_a_signal_ends_what_is_going_on() -> None:
+    with listening(), pytest.raises(Stopped):
+        receive([signal.SIGTERM])
+    with listening(), pytest.raises(KeyboardInterrupt):
+        receive([signal.SIGINT])
+
+
+def test_training_hears_of_a_signal_and_ends_in_its_own_time() -> None:
+    done = []
+    with listening(), pytest.raises(Stopped), deferred() as asked:  # noqa: PT012 (the order is what is tested)
+        assert not asked()
+        receive([signal.SIGUSR1, signal.SIGTERM])
+        done.append(asked())
+    assert done == [True]
+    with listening(), deferred() as asked:
+        assert not asked()
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    done = []
+    with listening(), pytest.raises(KeyboardInterrupt), deferred():  # noqa: PT012 (as above)
+        receive([signal.SIGINT])
+        done.append("waited")
+        receive([signal.SIGINT])
+        done.append("never")
+    assert done == ["waited"]

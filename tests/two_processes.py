@@ -1,0 +1,94 @@
+"""What each process of a team does for ``test_team.py``: train with uneven batches, stop when one is asked, audit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lichen.audit import audit
+from lichen.config import AuditConfig
+from lichen.images import ImageSet
+from lichen.stopping import Stopped
+from lichen.team import Team, joined
+from lichen.training.checkpoint import load_tensors
+from lichen.training.draws import Draws
+from lichen.training.loop import Recipe, train
+
+RECIPE = Recipe(
+    phase="test",
+    images=60,
+    batch_size=5,
+    learning_rate=0.01,
+    ema_images=8,
+    gradient_clip=1.0,
+    precision="fp32",
+    seed=3,
+    checkpoint_every_s=1e9,
+)
+
+
+def noisy_loss(network: nn.Module, batch: Tensor, draws: Draws) -> Tensor:
+    """How badly the network removes noise."""
+    restored: Tensor = network(batch + 0.1 * draws.normal(batch.shape[1:]))
+    return (restored - batch).square().mean() + draws.strata().mean()
+
+
+def network() -> nn.Module:
+    """Two convolutions."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 3, padding=1))
+
+
+def stop(folder: Path, name: str, team: Team, images: Tensor) -> None:
+    """Train, and let the last process alone be asked to stop after its third step."""
+    seen: list[int] = []
+    state = folder / f"state-of-{team.size}.safetensors"
+    try:
+        train(
+            network(),
+            images,
+            noisy_loss,
+            RECIPE,
+            state_path=state,
+            log=lambda _: None,
+            step=seen.append,
+            stop=lambda: team.rank == team.size - 1 and sum(seen) == 15,
+            team=team,
+        )
+    except Stopped:
+        team.wait()
+        saved = load_tensors(state, "training")[1]["images_seen"] == 15
+        (folder / f"stopped-{name}.json").write_text(json.dumps({"images_seen": sum(seen), "saved": saved}))
+
+
+def image_set(images: Tensor, who: str) -> ImageSet:
+    """Each image of a patient of its own."""
+    names = tuple(f"{who}-{number}" for number in range(len(images)))
+    return ImageSet(images, names, tuple(f"{name}-patient" for name in names), np.eye(4))
+
+
+def main() -> None:
+    folder = Path(sys.argv[-1])
+    torch.set_num_threads(1)
+    images = torch.randn(61, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with joined() as team:
+        name = f"{team.rank}-of-{team.size}"
+        path = folder / f"whole-{name}.safetensors"
+        average = train(network(), images, noisy_loss, RECIPE, state_path=path, log=lambda _: None, team=team)
+        save_file(dict(average.state_dict()), folder / f"weights-{name}.safetensors")
+        stop(folder, name, team, images)
+        sets = (images[:7] + 0.01, images[:21], images[21:])
+        made, known, held_out = (image_set(part, who) for part, who in zip(sets, ("s", "t", "r"), strict=True))
+        found = audit(made, known, held_out, AuditConfig(), team=team)
+        findings = [(finding.name, finding.nearest_image, finding.p_value) for finding in found.findings]
+        (folder / f"audit-{name}.json").write_text(json.dumps({"verdict": found.verdict, "findings": findings}))
+
+
+if __name__ == "__main__":
+    main()
