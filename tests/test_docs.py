@@ -74,7 +74,9 @@ def commands(block: Block) -> Iterator[Command]:
 
 
 def affordable(words: list[str]) -> list[str]:
-    trains = words[0] == "./demo" or (Path(words[0]).name == "lichen" and words[1] in {"run", "train"})
+    command = words[words.index("--") + 1] if words[0] == "torchrun" else words[1] if len(words) > 1 else ""
+    lichen = Path(words[0]).name in {"lichen", "torchrun"}
+    trains = words[0] == "./demo" or (lichen and command in {"run", "train"})
     if not trains:
         return words
     return [*words, *(tiny_options() if "--config" in words else ("--config", str(TINY))), *STILL_LESS]
@@ -149,7 +151,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
         script.chmod(0o755)
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "bin").mkdir()
-    (folder / "bin" / "lichen").symlink_to(Path(sys.prefix) / "bin" / "lichen")
+    for name in ("lichen", "torchrun"):
+        (folder / "bin" / name).symlink_to(Path(sys.prefix) / "bin" / name)
     write_images(folder / "scans", "2d", range(12), 2, "metadata.csv")
     write_images(folder / "volumes", "3d", range(20, 30), 1, "participants.tsv")
     write_images(folder / "training", "2d", range(40, 50), 1, "metadata.csv")
