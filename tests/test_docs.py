@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dicom_files import write_series
 from lichen import __version__, cli, options
 from lichen.carbon import load_table
 from lichen.config import PhantomKind, RunConfig
@@ -157,6 +158,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     write_images(folder / "volumes", "3d", range(20, 30), 1, "participants.tsv")
     write_images(folder / "training", "2d", range(40, 50), 1, "metadata.csv")
     write_images(folder / "held-out", "2d", range(50, 60), 1, "metadata.csv")
+    affine = np.diag([-4.0, -4.0, 4.0, 1.0])
+    for patient in range(4):
+        values = np.clip(phantom_image("3d", 1, patient, 0).voxels[0] * 40, 0, 65535).astype(np.uint16)
+        write_series(folder / "dicom" / f"{patient}", values, affine, PatientID=f"P{patient}")
     write_images(folder / "generated", "2d", range(60, 64), 1, None)
     return Reader(folder, {})
 

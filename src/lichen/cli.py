@@ -94,6 +94,29 @@ def run(arguments: list[str]) -> int:
     return VERDICT_CODES[summary["audit"]["verdict"]]
 
 
+def images(arguments: list[str]) -> int:
+    """Say what would be read of a folder of images."""
+    from lichen.options import ImagesOptions
+
+    options = _parse(ImagesOptions, "images", arguments)
+    from lichen.images import check_name, open_source, survey, write_montage
+    from lichen.progress import Progress
+    from lichen.words import survey_lines
+
+    if options.montage is not None:
+        check_name(options.montage)
+    config = dataclasses.replace(options.images, path=options.path, skip_bad=True)
+    source = open_source(config)
+    with Progress("read", len(source.items), quiet=options.quiet) as step:
+        found = survey(source, config, step=step)
+    shown = 0
+    if options.montage is not None and found.images:
+        shown = write_montage(options.montage, source.items, config.window)
+    lines = survey_lines(found, options.montage if shown else None)
+    _show(options.json, {**found.as_json(), "montage": str(options.montage) if shown else None}, lines)
+    return 0 if found.images else 2
+
+
 def train(arguments: list[str]) -> int:
     """Train a generator and stop there."""
     options, config = _run_options(arguments, "train")
@@ -255,6 +278,7 @@ def doctor(arguments: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "init": init,
+    "images": images,
     "run": run,
     "train": train,
     "sample": sample,

@@ -25,7 +25,7 @@ class ImagesConfig:
     """What the model learns from."""
 
     path: Path | None = None
-    """Folder of NIfTI, PNG, JPEG or TIFF images, or an .npz file; nothing given: built-in phantoms."""
+    """Folder of DICOM, NIfTI, PNG, JPEG or TIFF images, or an .npz file; nothing given: built-in phantoms."""
     phantoms: PhantomKind = "2d"
     """Which built-in phantoms to use when no path is given."""
     phantom_patients: int = 280

@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from lichen.config import AuditConfig, CarbonConfig, PhantomKind, RunConfig, SamplingConfig
+from lichen.config import AuditConfig, CarbonConfig, ImagesConfig, PhantomKind, RunConfig, SamplingConfig
 from lichen.presets import PresetName
 
 
@@ -24,6 +24,24 @@ class RunOptions(RunConfig):
     """YAML file of settings that replace the preset's; options on the command line replace both."""
     json: bool = False
     """Print the summary as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class ImagesOptions:
+    """Say what lichen would read of a folder, and what is wrong with which image. Nothing is trained or changed.
+
+    Exit code: 0 if there are images that can be used.
+    """
+
+    path: tyro.conf.Positional[Path]
+    """Folder of DICOM, NIfTI, PNG, JPEG or TIFF images, or an .npz file."""
+    images: ImagesConfig = field(default_factory=ImagesConfig)
+    montage: Path | None = None
+    """Write a contact sheet of some images to this PNG; it shows patients, and its name has to say so."""
+    json: bool = False
+    """Print what was found as JSON."""
     quiet: bool = False
     """Show no progress."""
 

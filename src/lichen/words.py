@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lichen.carbon import Range, energy_range_text, energy_text, grams_range_text, grams_text
+from lichen.images import Survey
 from lichen.runs import RunRow
 
 VERDICTS = {
@@ -36,6 +37,41 @@ def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
         ("report", str(folder / "report.html")),
     ]
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
+
+
+def survey_lines(found: Survey, montage: Path | None) -> str:
+    """What a folder of images holds, and what is wrong with which of them."""
+    values = "none" if found.values is None else f"{found.values[0]:.4g} to {found.values[1]:.4g} in the usual image"
+    grid = "none" if found.grid is None else " x ".join(map(str, found.grid))
+    known = "" if found.patients_known else " (nothing says which images are of one patient)"
+    rows = [
+        ("source", f"{found.label}; {found.note}" if found.note else found.label),
+        ("found", f"{found.images} images of {found.patients} patients{known}, {found.spatial_dims} dimensions"),
+        ("split", f"{found.train_patients} patients to train on, {found.held_out_patients} held out"),
+        ("shapes", _counted(found.shapes)),
+        ("spacings", f"{_counted(found.spacings_mm)} mm"),
+        ("channels", _counted([(str(channels), count) for channels, count in found.channels])),
+        ("values", values),
+        ("grid", f"{grid} voxels, unless --images.size says otherwise"),
+    ]
+    for number, problem in enumerate(found.problems):
+        rows.append(("" if number else "problems", f"{problem.reason}"))
+        rows += [("", f"  fix: {problem.fix}")] if problem.fix else []
+    if found.problems:
+        rows.append(
+            ("", f"{len(found.problems)} in all: a run stops at one, or leaves them out with --images.skip-bad")
+        )
+    else:
+        rows.append(("problems", "none"))
+    if montage is not None:
+        rows.append(("montage", f"{montage}: images of patients, keep it as such"))
+    return "\n".join(f"{name:<8} {text}" for name, text in rows)
+
+
+def _counted(kinds: Sequence[tuple[str, int]]) -> str:
+    if len(kinds) == 1:
+        return kinds[0][0]
+    return ", ".join(f"{kind} ({count} times)" for kind, count in kinds) or "none"
 
 
 def runs_table(rows: Sequence[RunRow], root: Path) -> str:

@@ -7,10 +7,12 @@ from lichen.images.bids_out import write_bids
 from lichen.images.folder import open_folder, open_source
 from lichen.images.grid import Fit, from_grid, to_grid
 from lichen.images.loader import load_set
+from lichen.images.montage import check_name, write_montage
 from lichen.images.normalise import denormalise, intensity_ranges, normalise, window_ranges
 from lichen.images.read import read_image
 from lichen.images.size import choose_size
 from lichen.images.split import split_by_patient
+from lichen.images.survey import Survey, survey
 from lichen.images.types import Geometry, Image, ImageSet, Item, Skipped, Source
 from lichen.images.write import sample_suffix, stored_window, write_sample
 
@@ -22,6 +24,8 @@ __all__ = [
     "Item",
     "Skipped",
     "Source",
+    "Survey",
+    "check_name",
     "choose_size",
     "denormalise",
     "from_grid",
@@ -34,8 +38,10 @@ __all__ = [
     "sample_suffix",
     "split_by_patient",
     "stored_window",
+    "survey",
     "to_grid",
     "window_ranges",
     "write_bids",
+    "write_montage",
     "write_sample",
 ]

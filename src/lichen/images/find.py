@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lichen.errors import ImageError
 from lichen.images.read import is_image
 
 
-def find_images(folder: Path, starts: Sequence[Path]) -> dict[str, Path]:
+def find_images(
+    folder: Path, starts: Sequence[Path], wanted: Callable[[Path], bool] = lambda path: is_image(path.name)
+) -> dict[str, Path]:
     """Every image in ``starts`` and below by its path relative to the folder, with the file it really is."""
     home = folder.resolve()
     found: dict[str, Path] = {}
@@ -22,7 +24,7 @@ def find_images(folder: Path, starts: Sequence[Path]) -> dict[str, Path]:
             linked = [name for name in folders if (Path(parent) / name).is_symlink()]
             for name in [*linked, *sorted(files)]:
                 path = Path(parent) / name
-                if name.startswith(".") or not (name in linked or is_image(name)):
+                if name.startswith(".") or not (name in linked or wanted(path)):
                     continue
                 _refuse_unusable_name(folder, path)
                 real = refuse_outside(path, home)

@@ -11,6 +11,8 @@ from lichen.config import ImagesConfig, Volumes
 from lichen.errors import ImageError
 from lichen.images.bids import bids_patients, only_suffix, subject_folders
 from lichen.images.cases import Case, cases_by_ending, cases_by_table
+from lichen.images.dicom import open_dicom
+from lichen.images.dicom_header import is_dicom
 from lichen.images.find import find_images
 from lichen.images.items import case_items
 from lichen.images.npz import open_npz
@@ -49,7 +51,8 @@ def open_folder(
 ) -> Source:
     """The images in ``path``, a folder or an .npz file in MedMNIST's layout; nothing is decoded yet.
 
-    Each file is an image, but for three rules. Of a BIDS root, the images of one suffix are taken, see ``bids.py``.
+    A folder of DICOM files holds the images that their headers tell of, see ``dicom.py``. Of other formats each file is
+    an image, but for three rules. Of a BIDS root, the images of one suffix are taken, see ``bids.py``.
     Files of one case are stacked as channels, see ``cases.py``. Volumes along a NIfTI's fourth axis are images of their
     own of one patient, see ``nifti.count_volumes``. With ``skip_bad`` a case that is not whole is left out.
 
@@ -65,9 +68,15 @@ def open_folder(
     if not path.is_dir():
         problem = "is a file" if path.exists() else "is not there"
         raise ImageError(f"{path} {problem}; images come from a folder or an .npz file", fix="give the folder's path")
-    files = _bids_files(path, patient_column, channels) or _files(path, patient_column)
+    files = _bids_files(path, patient_column, channels)
+    if files is None and (dicom := find_images(path, [path], is_dicom)):
+        _refuse_beside_dicom(path, next(iter(dicom)), patient_column, channels)
+        return open_dicom(path, [path / name for name in dicom], skip_bad=skip_bad)
+    files = files or _files(path, patient_column)
     if not files.patients:
-        raise ImageError(f"{path} has no images{_hint(path)}", fix="give a folder with NIfTI, PNG, JPEG or TIFF files")
+        raise ImageError(
+            f"{path} has no images{_hint(path)}", fix="give a folder with DICOM, NIfTI, PNG, JPEG or TIFF files"
+        )
     cases, broken = _cases(files, channels)
     if broken and not skip_bad:
         raise ImageError(
@@ -147,6 +156,20 @@ def _patient(folder: Path, case: Case, files: _Files) -> str:
     return patients.pop()
 
 
+def _refuse_beside_dicom(folder: Path, dicom: str, patient_column: str | None, channels: tuple[str, ...]) -> None:
+    """Raise ImageError for what cannot be together with DICOM files, whose patients their headers name."""
+    if others := find_images(folder, [folder]):
+        raise ImageError(
+            f"{folder} has DICOM files, such as {dicom}, and other images, such as {next(iter(others))}",
+            fix="keep them in folders of their own",
+        )
+    if patient_column is not None or channels:
+        raise ImageError(
+            f"{folder} has DICOM files, for which there is no --images.patient-column and no --images.channels",
+            fix="leave them out, or convert the files with dcm2niix",
+        )
+
+
 def _refuse_unusable(folder: Path, table: PatientTable, found: dict[str, Path]) -> None:
     """Raise ImageError if the table lists what is no image of the folder, or leaves out an image beside listed ones."""
     for name in table.patients:
@@ -199,9 +222,5 @@ def _usual_dims(folder: Path, volumes: list[str]) -> int:
 
 def _hint(folder: Path) -> str:
     """What else is in a folder without images that might be meant."""
-    for pattern, words in (("*.npz", "; {} is to be given by its own path"), ("*.dcm", ", but DICOM files such as {}")):
-        if (path := next(folder.rglob(pattern), None)) is not None:
-            return words.format(path.relative_to(folder)) + (
-                "; this version reads no DICOM, convert it with dcm2niix" if pattern == "*.dcm" else ""
-            )
-    return ""
+    path = next(folder.rglob("*.npz"), None)
+    return "" if path is None else f"; {path.relative_to(folder)} is to be given by its own path"

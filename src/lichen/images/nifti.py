@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lichen.config import Volumes
 from lichen.errors import ImageError
+from lichen.images.orient import flattened, turned_geometry, turned_to_ras
 from lichen.images.types import SYNTHETIC_MARK, Geometry, Image, spacing_mm
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -53,12 +54,9 @@ def read_nifti(path: Path, volumes: Volumes = "auto", number: int | None = None)
             _values_of_series.cache_clear()
     else:
         values = _values(path, volume)
-    affine = _affine_mm(path, volume)
-    turn = nib.io_orientation(affine)
-    affine = affine @ nib.orientations.inv_ornt_aff(turn, values.shape[:3])
-    values = nib.apply_orientation(values, turn)
+    values, affine = turned_to_ras(values, _affine_mm(path, volume))
     voxels = np.moveaxis(values, 3, 0) if values.ndim == 4 else values[None]
-    return _flatten(Image(np.ascontiguousarray(voxels), affine))
+    return flattened(Image(np.ascontiguousarray(voxels), affine))
 
 
 def count_volumes(path: Path, volumes: Volumes = "auto") -> int:
@@ -74,16 +72,7 @@ def count_volumes(path: Path, volumes: Volumes = "auto") -> int:
 def look_nifti(path: Path) -> Geometry:
     """Shape and spacing of the volume in ``path``, from its header alone; raises ImageError as ``read_nifti`` does."""
     volume = _open(path)
-    affine = _affine_mm(path, volume)
-    turn = nib.io_orientation(affine)
-    shape = _shape(volume)[:3]
-    order = np.argsort(turn[:, 0])
-    geometry = Geometry(tuple(int(shape[axis]) for axis in order), tuple(spacing_mm(affine, 3)[axis] for axis in order))
-    if (thin := _thin_axis(geometry.shape)) is None:
-        return geometry
-    return Geometry(
-        geometry.shape[:thin] + geometry.shape[thin + 1 :], geometry.spacing_mm[:thin] + geometry.spacing_mm[thin + 1 :]
-    )
+    return turned_geometry(_shape(volume)[:3], _affine_mm(path, volume))
 
 
 def nifti_bytes(voxels: NDArray[np.float32], affine: NDArray[np.float64]) -> bytes:
@@ -194,20 +183,6 @@ def _shape(volume: Any) -> tuple[int, ...]:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     return (*shape, 1) if len(shape) == 2 else shape
-
-
-def _thin_axis(shape: tuple[int, ...]) -> int | None:
-    """The one axis that is a single voxel thick, if there is just one."""
-    thin = [axis for axis, count in enumerate(shape) if count == 1]
-    return thin[0] if len(thin) == 1 else None
-
-
-def _flatten(image: Image) -> Image:
-    """A volume one voxel thick as a two-dimensional image; its affine's third column keeps the thickness."""
-    if (thin := _thin_axis(image.voxels.shape[1:])) is None:
-        return image
-    columns = [axis for axis in range(3) if axis != thin] + [thin, 3]
-    return Image(np.ascontiguousarray(image.voxels.squeeze(thin + 1)), image.affine[:, columns])
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:

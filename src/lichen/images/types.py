@@ -1,7 +1,8 @@
 """What the other modules of this room hand to each other: an image, an image not yet decoded, and sets of both.
 
 Axes. Voxel arrays are (C, *S). In three dimensions *S follows the NIfTI's axes turned to the closest of right,
-anterior, superior (RAS+). In two dimensions *S is (rows from top to bottom, columns from left to right).
+anterior, superior (RAS+). In two dimensions *S is (rows from top to bottom, columns from left to right); of a volume
+one voxel thick, its two RAS+ axes.
 """
 
 from __future__ import annotations
