@@ -22,6 +22,7 @@ from lichen.config import RunConfig
 from lichen.options import (
     AuditOptions,
     DoctorOptions,
+    ImagesOptions,
     InitOptions,
     ReportOptions,
     RunOptions,
@@ -36,6 +37,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
 OPTIONS: dict[str, type] = {
     "init": InitOptions,
     "run": RunOptions,
+    "images": ImagesOptions,
     "train": RunOptions,
     "sample": SampleOptions,
     "audit": AuditOptions,

@@ -88,7 +88,7 @@ def test_an_axial_volume_becomes_right_anterior_superior(tmp_path: Path) -> None
     write_series(tmp_path, values, AXIAL)
     image = open_folder(tmp_path).items[0].read()
     np.testing.assert_array_equal(image.voxels[0], values[::-1, ::-1])
-    np.testing.assert_allclose(image.affine, [[2, 0, 0, -6], [0, 1.5, 0, -6], [0, 0, 3, 0], [0, 0, 0, 1]])
+    np.testing.assert_allclose(image.affine, np.array([[2, 0, 0, -6], [0, 1.5, 0, -6], [0, 0, 3, 0], [0, 0, 0, 1.0]]))
 
 
 def test_values_are_rescaled_slice_by_slice_and_padding_is_no_tissue(tmp_path: Path) -> None:
