@@ -28,6 +28,7 @@ from lichen.options import (
     RunOptions,
     RunsOptions,
     SampleOptions,
+    SlurmOptions,
 )
 from lichen.presets import PresetName, load_preset
 from lichen.settings import field_docs, flatten
@@ -43,6 +44,7 @@ OPTIONS: dict[str, type] = {
     "audit": AuditOptions,
     "report": ReportOptions,
     "runs": RunsOptions,
+    "slurm": SlurmOptions,
     "doctor": DoctorOptions,
 }
 """The dataclass of options of each command."""

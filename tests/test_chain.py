@@ -26,8 +26,9 @@ from lichen.errors import CarbonError, ConfigError, RunError
 from lichen.files import sha256_of
 from lichen.images import ImageSet, load_set, open_folder, open_source, split_by_patient, write_sample
 from lichen.images.phantoms import phantom_source
+from lichen.ledger import ledger, totals
 from lichen.presets import load_preset
-from lichen.runs import RunFolder, list_runs, read_log
+from lichen.runs import RunFolder, read_log
 from lichen.sampling import decode_images, draw_latents, draw_samples, missing_samples
 from lichen.settings import dump_settings, load_settings
 from lichen.training.generator import load_generator
@@ -311,11 +312,11 @@ def test_runs_are_listed_with_cost_and_verdict_and_an_unfinished_one_as_such(
     other = folder.path.parent / "started"
     other.mkdir(exist_ok=True)
     (other / "config.yaml").write_text("")
-    started, whole = list_runs(folder.path.parent)
+    started, whole = ledger(folder.path.parent)
     assert (started.state, started.energy_kwh, started.verdict) == ("unfinished", None, None)
     assert whole.state == "finished"
     assert whole.energy_kwh is not None
-    assert whole.energy_kwh > 0
+    assert whole.energy_kwh.low > 0
 
 
 @pytest.mark.parametrize(
@@ -326,5 +327,6 @@ def test_a_damaged_summary_spoils_no_table_of_runs(tmp_path: Path, text: str) ->
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.yaml").write_text("")
     (tmp_path / "run/summary.json").write_text(text)
-    table = runs_table(list_runs(tmp_path), tmp_path)
-    assert "not measured  not audited" in " ".join(table.split("\n")[1:])
+    rows = ledger(tmp_path)
+    table = runs_table(rows, totals(rows, "none"), tmp_path)
+    assert "not measured  not audited" in table.splitlines()[1]

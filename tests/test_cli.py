@@ -139,7 +139,7 @@ def test_runs_are_listed_in_a_table_and_as_json(finished: Path, capsys: pytest.C
     assert call("runs", str(finished.parent)) == 0
     assert "finished" in capsys.readouterr().out
     assert call("runs", str(finished.parent), "--json") == 0
-    (row,) = json.loads(capsys.readouterr().out)
+    (row,) = json.loads(capsys.readouterr().out)["runs"]
     assert row["verdict"] == "inconclusive"
 
 

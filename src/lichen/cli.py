@@ -232,15 +232,29 @@ def report(arguments: list[str]) -> int:
 
 
 def runs(arguments: list[str]) -> int:
-    """List run folders with state, energy, grams and verdict."""
+    """List run folders with state, energy, grams and verdict, and their sums."""
     from lichen.options import RunsOptions
 
     options = _parse(RunsOptions, "runs", arguments)
-    from lichen.runs import list_runs
+    from lichen.ledger import as_csv, ledger, totals
     from lichen.words import runs_table
 
-    rows = list_runs(options.root)
-    _show(options.json, [dataclasses.asdict(row) for row in rows], runs_table(rows, options.root))
+    rows = ledger(options.root, options.year)
+    sums = totals(rows, options.by)
+    found = {"runs": [dataclasses.asdict(row) for row in rows], "totals": [dataclasses.asdict(part) for part in sums]}
+    _show(options.json, found, as_csv(rows).rstrip("\n") if options.csv else runs_table(rows, sums, options.root))
+    return 0
+
+
+def slurm(arguments: list[str]) -> int:
+    """Print a batch script for a Slurm cluster."""
+    from lichen.options import SlurmOptions
+
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    options = _parse(SlurmOptions, "slurm", arguments[:split])
+    from lichen.slurm import Job, batch_script
+
+    _say(batch_script(Job(**dataclasses.asdict(options)), arguments[split + 1 :], sys.executable).rstrip("\n"))
     return 0
 
 
@@ -285,6 +299,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "audit": audit,
     "report": report,
     "runs": runs,
+    "slurm": slurm,
     "doctor": doctor,
 }
 

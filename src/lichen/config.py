@@ -217,6 +217,16 @@ class CarbonConfig:
 
 
 @dataclass(frozen=True)
+class LabelsConfig:
+    """Whose run it is and what for, so that `lichen runs` can sum up; never taken from the system."""
+
+    person: str | None = None
+    """Who answers for the run."""
+    project: str | None = None
+    """What it is for, e.g. a grant or a paper."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All settings of a run."""
 
@@ -227,6 +237,7 @@ class RunConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
 
 
 def _at_least(name: str, value: float, least: float) -> None:

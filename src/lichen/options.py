@@ -115,12 +115,41 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class RunsOptions:
-    """List run folders with state, energy, grams and verdict."""
+    """List run folders with state, energy, grams and verdict, and what they used together."""
 
     root: tyro.conf.Positional[Path] = Path("runs")
     """Folder that holds run folders."""
+    by: Literal["person", "project", "none"] = "none"
+    """Add sums by the labels that runs were given."""
+    year: int | None = None
+    """Only runs that last used energy in this year."""
+    csv: bool = False
+    """Print the table as comma-separated values."""
     json: bool = False
-    """Print the table as JSON."""
+    """Print table and sums as JSON."""
+
+
+@dataclass(frozen=True)
+class SlurmOptions:
+    """Print a batch script for the Slurm scheduler that runs the lichen command after `--`.
+
+    It starts torchrun on each node, stops the processes before the time is up, and queues the job again.
+    """
+
+    nodes: int = 1
+    """How many machines."""
+    gpus: int = 1
+    """GPUs on each; 0 works on the CPU."""
+    cpus: int = 8
+    """CPU cores on each."""
+    time: str = "08:00:00"
+    """The time limit of the job, as Slurm writes it."""
+    notice_s: int = 120
+    """How many seconds before the limit the processes are told to save and end."""
+    partition: str | None = None
+    """Slurm's partition."""
+    account: str | None = None
+    """Slurm's account."""
 
 
 @dataclass(frozen=True)

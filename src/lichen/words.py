@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lichen.carbon import Range, energy_range_text, energy_text, grams_range_text, grams_text
+from lichen.carbon import J_PER_KWH, Range, energy_range_text, energy_text, grams_range_text, grams_text
 from lichen.images import Survey
-from lichen.runs import RunRow
+from lichen.ledger import RunRow, Total
 
 VERDICTS = {
     "clean": "clean: no copy of a training patient found",
@@ -74,17 +74,35 @@ def _counted(kinds: Sequence[tuple[str, int]]) -> str:
     return ", ".join(f"{kind} ({count} times)" for kind, count in kinds) or "none"
 
 
-def runs_table(rows: Sequence[RunRow], root: Path) -> str:
-    """The runs under ``root``, one line each."""
+def runs_table(rows: Sequence[RunRow], sums: Sequence[Total], root: Path) -> str:
+    """The runs under ``root``, one line each, and what they used together."""
     if not rows:
         return f"no runs in {root}; make one with: lichen run --out {root / 'first'}"
     cells = [("run", "state", "energy", "CO2e", "verdict")]
-    for row in rows:
-        energy = None if row.energy_kwh is None else row.energy_kwh * 3.6e6
-        grams = "not measured" if row.carbon_g is None else grams_text(Range(**row.carbon_g))
-        cells.append((row.path, row.state, energy_text(energy), grams, row.verdict or "not audited"))
+    cells += [
+        (printable(row.path), row.state, _kwh(row.energy_kwh), _grams(row.carbon_g), row.verdict or "not audited")
+        for row in rows
+    ]
+    cells.append(("", "", "", "", ""))
+    for part in sums:
+        unmeasured = f", {part.unmeasured} of them not measured" if part.unmeasured else ""
+        state = f"{part.runs} runs{unmeasured}"
+        cells.append((printable(part.name), state, _kwh(part.energy_kwh), _grams(part.carbon_g), ""))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def printable(text: str) -> str:
+    """``text`` without what would move a terminal's cursor or change its colours."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _kwh(figure: Range | None) -> str:
+    return energy_text(None if figure is None or figure.estimate is None else figure.estimate * J_PER_KWH)
+
+
+def _grams(figure: Range | None) -> str:
+    return "not measured" if figure is None else grams_text(figure)
 
 
 def _images(images: dict[str, Any], part: str) -> str:

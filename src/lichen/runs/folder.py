@@ -100,6 +100,20 @@ class RunFolder:
         finally:
             os.close(descriptor)
 
+    def is_locked(self) -> bool:
+        """Whether a process on this machine, or on one that shares its locks, works in the folder now."""
+        try:
+            descriptor = os.open(self.path / ".lock", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def clear_partial(self) -> None:
         """Delete what killed processes left half written; only for who holds the lock."""
         for folder in (self.path, self.checkpoints, self.samples, self.audit.parent):
