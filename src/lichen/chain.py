@@ -7,7 +7,7 @@ there when the same command is repeated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ import torch
 
 from lichen.audit import AuditResult, audit, find_score, write_audit
 from lichen.audit.checks import check_apart, fingerprints
-from lichen.config import AuditConfig, AutoencoderConfig, RunConfig, SamplingConfig, TrainingConfig
+from lichen.config import AuditConfig, AutoencoderConfig, MirrorName, RunConfig, SamplingConfig, TrainingConfig
 from lichen.diffusion import make_alphas_cumprod
 from lichen.errors import DependencyError, ImageError, RunError
 from lichen.files import sha256_of, write_text
@@ -34,6 +34,7 @@ from lichen.images import (
     split_by_patient,
     stored_window,
 )
+from lichen.mirror import check_mirrors, mirroring
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
 from lichen.progress import Step
@@ -65,6 +66,7 @@ SHAPING = {"images", "autoencoder", "denoiser", "training"}
 FREE = {
     "training.checkpoint_every_s",
     "training.device",
+    "training.mirror",
     "training.threads",
     "images.cache_dir",
     "images.path",
@@ -138,7 +140,8 @@ def holding(folder: RunFolder, team: Team) -> Iterator[None]:
 
 
 def begin(config: RunConfig, folder: RunFolder, team: Team) -> None:
-    """Keep the settings, once for the team."""
+    """Keep the settings, once for the team, if they can be worked with at all."""
+    check_mirrors(config.training.mirror)
     if team.leads:
         keep_config(config, folder)
     team.wait()
@@ -298,7 +301,7 @@ def train_autoencoder(
     settings, recipe = config.autoencoder, recipe_for("autoencoder", config.autoencoder, config.training)
     state = folder.checkpoints / "autoencoder.state.safetensors"
     loss = autoencoder_loss(settings.kl_weight)
-    return train_watched(network, images, loss, recipe, state, folder, watch)
+    return train_watched(network, images, loss, recipe, state, folder, watch, config.training.mirror)
 
 
 def train_denoiser(
@@ -309,7 +312,7 @@ def train_denoiser(
     recipe = recipe_for("diffusion", settings, settings)
     state = folder.checkpoints / "diffusion.state.safetensors"
     loss = denoiser_loss(settings.objective, make_alphas_cumprod().to(device))
-    return train_watched(network, latents.values, loss, recipe, state, folder, watch)
+    return train_watched(network, latents.values, loss, recipe, state, folder, watch, settings.mirror)
 
 
 def train_watched(
@@ -320,16 +323,23 @@ def train_watched(
     state: Path,
     folder: RunFolder,
     watch: Watch,
+    mirrors: Sequence[MirrorName],
 ) -> torch.nn.Module:
     """Train with energy, progress and log; asked to stop, the process ends after its step, and its state is saved."""
-    with deferred() as stop, watch.phase(recipe.phase, recipe.images) as step:
+    names = mirrors if watch.team.leads else ()
+    with deferred() as stop, mirroring(names, folder) as mirror, watch.phase(recipe.phase, recipe.images) as step:
+
+        def log(record: Mapping[str, float | int | str]) -> None:
+            folder.append_log(record)
+            mirror(record)
+
         return train(
             network,
             examples,
             loss,
             recipe,
             state_path=state,
-            log=folder.append_log,
+            log=log,
             step=step,
             stop=stop,
             team=watch.team,

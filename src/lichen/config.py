@@ -17,6 +17,7 @@ Precision = Literal["fp32", "bf16"]
 SamplerName = Literal["ddpm", "ddim", "heun", "dpmpp-2m", "unipc"]
 ScheduleName = Literal["karras", "lu", "time"]
 PhantomKind = Literal["2d", "3d"]
+MirrorName = Literal["tensorboard", "wandb", "mlflow"]
 Volumes = Literal["auto", "channels", "split"]
 
 
@@ -147,6 +148,8 @@ class TrainingConfig:
     """'cpu', 'cuda', 'cuda:1', or 'auto' for a GPU if there is one."""
     threads: int | None = None
     """CPU threads; default: PyTorch's own choice. Results are bit-identical only at a fixed number."""
+    mirror: tuple[MirrorName, ...] = ()
+    """Show the losses in 'tensorboard', 'wandb' (offline) or 'mlflow' as well; files go into the run folder."""
 
     def __post_init__(self) -> None:
         for name in ("images_seen", "batch_size", "ema_images"):
