@@ -273,7 +273,7 @@ def _type(kind: Any) -> str:
     if origin in {Union, types.UnionType}:
         return ", or ".join("nothing" if option is type(None) else _type(option) for option in options)
     if origin is tuple:
-        return {int: "whole numbers", float: "numbers", str: "texts"}[options[0]]
+        return {int: "whole numbers", float: "numbers", str: "texts"}.get(options[0]) or f"any of {_type(options[0])}"
     if origin is Literal:
         return ", ".join(f"`{option}`" for option in options)
     return {int: "whole number", float: "number", bool: "switch", str: "text", Path: "path"}[kind]
