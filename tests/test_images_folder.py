@@ -186,6 +186,13 @@ def test_a_link_that_leads_to_nothing_is_refused(tmp_path: Path, target: str, wi
         load_set(open_folder(tmp_path).items, (8, 8))
 
 
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    table(tmp_path, f"file,patient\n{'a' * 400}.png,P1\n")
+    with pytest.raises(ImageError, match="which is not in"):
+        open_folder(tmp_path)
+
+
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "a.png").rename(os.fsdecode(bytes(tmp_path) + b"/a\xff.png"))

@@ -162,3 +162,16 @@ def test_no_damaged_header_raises_anything_but_an_image_error(tmp_path: Path, ch
     path.write_bytes(bytes(content))
     with contextlib.suppress(ImageError):
         assert np.isfinite(read_image(path).voxels).all()
+
+
+def test_a_flipped_bit_in_a_compressed_file_is_noticed(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 2**15, (12, 12, 12)).astype(np.int16)
+    path = tmp_path / "a.nii.gz"
+    with gzip.GzipFile(path, "wb", compresslevel=0) as file:  # stored as they are: a changed byte is no broken code
+        file.write(nib.Nifti1Image(values, np.eye(4)).to_bytes())
+    assert read_image(path).voxels.shape == (1, 12, 12, 12)
+    data = bytearray(path.read_bytes())
+    data[-200] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match="CRC"):
+        read_image(path)

@@ -253,6 +253,25 @@ def test_a_description_nested_without_end_is_refused(tmp_path: Path) -> None:
         load_tensors(path, "generator")
 
 
+def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:
+    path = _generator(tmp_path / "g.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="other numbers than were written"):
+        load_generator(path, torch.device("cpu"))
+
+
+def test_a_training_state_without_moments_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.safetensors"
+    train(_line(), EXAMPLES, _loss, replace(RECIPE, images=8), state_path=path, log=lambda _: None)
+    tensors, about = load_tensors(path, "training")
+    for gone in ("optimizer.layer.weight/exp_avg", "optimizer.layer.bias/step"):
+        save_tensors(path, {name: tensor for name, tensor in tensors.items() if name != gone}, about)
+        with pytest.raises(CheckpointError, match="lacks moments"):
+            train(_line(), EXAMPLES, _loss, RECIPE, state_path=path, log=lambda _: None)
+
+
 def test_tensors_and_description_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "s.safetensors"
     tensors = {"a": torch.randn(2, 3), "b": torch.tensor(4.0), "c": torch.randn(2, 3, 4, 5).permute(0, 3, 1, 2)}

@@ -39,6 +39,14 @@ def find_images(
     return found
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file, also for names that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def refuse_outside(path: Path, home: Path) -> Path:
     """The file or folder that ``path`` really is; raises ImageError if that is not in ``home``."""
     try:

@@ -13,7 +13,7 @@ from lichen.images.bids import bids_patients, only_suffix, subject_folders
 from lichen.images.cases import Case, cases_by_ending, cases_by_table
 from lichen.images.dicom import open_dicom
 from lichen.images.dicom_header import is_dicom
-from lichen.images.find import find_images
+from lichen.images.find import find_images, is_file
 from lichen.images.items import case_items
 from lichen.images.npz import open_npz
 from lichen.images.patients import PatientTable, read_patient_table
@@ -173,7 +173,7 @@ def _refuse_beside_dicom(folder: Path, dicom: str, patient_column: str | None, c
 def _refuse_unusable(folder: Path, table: PatientTable, found: dict[str, Path]) -> None:
     """Raise ImageError if the table lists what is no image of the folder, or leaves out an image beside listed ones."""
     for name in table.patients:
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             raise ImageError(
                 f"{table.path} lists {name}, which is not in {folder}",
                 fix="correct the row (paths are relative to the folder) or remove it",

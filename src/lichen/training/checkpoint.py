@@ -5,6 +5,7 @@ No file is ever unpickled: tensors are safetensors, the rest is JSON in its head
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from lichen.errors import CheckpointError
 from lichen.files import replacing
 
 FORMAT = 1
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+"""What AdamW keeps of each weight."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -25,9 +28,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
     from safetensors.torch import save_file
 
     whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    about = {"format": FORMAT, "sha256": digest(whole), **about}
     with replacing(path) as temporary:
         try:
-            save_file(whole, temporary, metadata={"lichen": json.dumps({"format": FORMAT, **about}, sort_keys=True)})
+            save_file(whole, temporary, metadata={"lichen": json.dumps(about, sort_keys=True)})
         except SafetensorError as error:
             raise OSError(f"{path} cannot be written ({error})") from error
 
@@ -36,7 +40,7 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     """Read what ``save_tensors`` wrote.
 
     Raises:
-        CheckpointError: the file is missing, cut short, not lichen's, of another ``kind`` or another version.
+        CheckpointError: the file is missing, cut short, changed since, not lichen's, of another ``kind`` or version.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -63,7 +67,22 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             f"{path} has format {about.get('format')}; this version reads format {FORMAT}",
             fix="use the version of lichen that wrote it, or train again",
         )
+    if about.pop("sha256", None) != digest(tensors):
+        raise CheckpointError(
+            f"{path} holds other numbers than were written to it",
+            fix="copy it again from where it came, or train again",
+        )
     return tensors, about
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes of contiguous tensors on the CPU, in hexadecimal."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -116,7 +135,16 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tens
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         parameter, _, key = name.rpartition("/")
+        if parameter not in places:
+            raise CheckpointError(
+                f"the training state has moments of {parameter!r}, which the model does not have",
+                fix="use the settings it was begun with, or start in a new folder",
+            )
         index, weight = places[parameter]
         alike = torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
         state.setdefault(index, {})[key] = alike.detach()
+    if any(state.get(index, {}).keys() != MOMENTS for index, _ in places.values()):
+        raise CheckpointError(
+            "the training state lacks moments of some weights", fix="delete it, and repeat the command to begin anew"
+        )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
