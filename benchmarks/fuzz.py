@@ -322,7 +322,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared/data")
-    parser.add_argument("--replay", type=int)
+    parser.add_argument("--replay", type=int, help="make one case again, and print what became of it")
+    parser.add_argument("--check", action="store_true", help="write no results; fail if a case does")
     arguments = parser.parse_args()
     os.environ.setdefault("LICHEN_PSEUDONYM_KEY", "0" * 64)
     with tempfile.TemporaryDirectory() as scratch:
@@ -336,9 +337,12 @@ def main() -> None:
                 print(f"case {number}, {kinds[number % len(kinds)].name}: {found}\n{why}", flush=True)
             if number % 1000 == 999:
                 print(f"{number + 1} cases, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    failed = sum(count["failed"] for count in counts.values())
+    if arguments.check:
+        print(f"{sum(count.total() for count in counts.values())} cases, {failed} failed")
+        sys.exit(failed > 0)
     if arguments.replay is None:
         rows = [(name, *(str(count[one]) for one in ("read", "refused", "failed"))) for name, count in counts.items()]
-        failed = sum(count["failed"] for count in counts.values())
         note = f"{arguments.cases} cases: {failed} failed (a traceback, {LIMIT_S:g} s, or {LIMIT_BYTES / 2**30:g} GB)."
         write_results(__file__, ("format", "read", "refused", "failed"), rows, note)
 

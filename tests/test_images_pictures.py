@@ -151,3 +151,14 @@ def test_no_damaged_picture_raises_anything_but_an_image_error(
     path.write_bytes(bytes(content[: round(length * len(content))]))
     with contextlib.suppress(ImageError):
         assert np.isfinite(read_image(path).voxels).all()
+
+
+def test_a_small_file_that_claims_many_pixels_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    PIL.Image.new("L", (20, 20)).save(path)
+    data = path.read_bytes()
+    height = bytes.fromhex("0101")  # tag 257, little-endian, before its type, its count and its value
+    place = data.index(height + bytes.fromhex("0400 01000000"))
+    path.write_bytes(data[: place + 8] + (4_000_000).to_bytes(4, "little") + data[place + 12 :])
+    with pytest.raises(ImageError, match="claims 20 x 4000000 pixels"):
+        read_image(path)

@@ -20,6 +20,8 @@ from lichen.images.types import SYNTHETIC_MARK, Geometry, Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
+MOST_PIXELS_PER_BYTE = 4096
+"""More than even an empty picture's compression gives: deflate 1032, LZW some 1400, JPEG 512."""
 _FORMATS = ("PNG", "JPEG", "TIFF")
 _GRAY_MODES = {"L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 _WHITE_IS_ZERO = 0  # TIFF 6.0, tag 262
@@ -83,6 +85,7 @@ def _opened(path: Path) -> Iterator[PIL.Image.Image]:
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd metadata is no reason to stop
             with PIL.Image.open(path, formats=_FORMATS) as picture:
+                _refuse_empty_claim(path, picture)
                 yield picture
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise ImageError(
@@ -95,6 +98,15 @@ def _opened(path: Path) -> Iterator[PIL.Image.Image]:
             f"{path} cannot be read as PNG, JPEG or TIFF: {' '.join(str(error).split()) or type(error).__name__}",
             fix="the file is damaged, cut short or of another format: copy or export it again",
         ) from error
+
+
+def _refuse_empty_claim(path: Path, picture: PIL.Image.Image) -> None:
+    pixels, size = picture.width * picture.height, path.stat().st_size
+    if pixels > MOST_PIXELS_PER_BYTE * size:
+        raise ImageError(
+            f"{path} claims {picture.width} x {picture.height} pixels in {size} bytes",
+            fix="the file is damaged, or made to exhaust the memory: copy or export it again",
+        )
 
 
 def _refuse_frames(path: Path, picture: PIL.Image.Image) -> None:
