@@ -1,0 +1,25 @@
+"""The chain: images -> autoencoder -> latents -> denoiser -> samples -> audit, quality -> summary and report.
+
+This is where the rooms meet. Every function here is one link; each leaves its result in the run folder and finds it
+there when the same command is repeated.
+"""
+
+from lichen.chain.begin import holding, set_up
+from lichen.chain.data import Data, read_images
+from lichen.chain.judging import Quality, audit_folders, audit_samples, audit_with_run, load_samples
+from lichen.chain.whole import run, sample_only, train_only
+
+__all__ = [
+    "Data",
+    "Quality",
+    "audit_folders",
+    "audit_samples",
+    "audit_with_run",
+    "holding",
+    "load_samples",
+    "read_images",
+    "run",
+    "sample_only",
+    "set_up",
+    "train_only",
+]

@@ -1,0 +1,95 @@
+"""How work in a run folder begins: one job at a time, settings that fit what is there, a device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from lichen.config import RunConfig, TrainingConfig
+from lichen.errors import DependencyError, RunError
+from lichen.mirror import check_mirrors
+from lichen.runs import RunFolder
+from lichen.settings import dump_settings, flatten, load_settings
+from lichen.team import Team
+
+SHAPING = {"images", "autoencoder", "denoiser", "training"}
+"""Sections whose settings shape the weights: they cannot change once there are some."""
+
+
+FREE = {
+    "training.checkpoint_every_s",
+    "training.device",
+    "training.mirror",
+    "training.threads",
+    "images.cache_dir",
+    "images.path",
+    "sampling.count",
+}
+"""Settings that shape neither weights nor samples; the images themselves are bound by their hash."""
+
+
+@contextmanager
+def holding(folder: RunFolder, team: Team) -> Iterator[None]:
+    """Keep other jobs out of ``folder``, and clear away what a killed one left half written."""
+    with folder.lock() if team.leads else nullcontext():
+        if team.leads:
+            folder.clear_partial()
+        team.wait()
+        yield
+
+
+def begin(config: RunConfig, folder: RunFolder, team: Team) -> None:
+    """Keep the settings, once for the team, if they can be worked with at all."""
+    check_mirrors(config.training.mirror)
+    if team.leads:
+        keep_config(config, folder)
+    team.wait()
+
+
+def keep_config(config: RunConfig, folder: RunFolder) -> None:
+    """Write the settings into a new run folder; refuse in an old one what would make other weights or samples."""
+    trained = any(path for path in folder.checkpoints.glob("*.safetensors") if not path.name.startswith("."))
+    if trained and not folder.config.exists():
+        raise RunError(
+            f"{folder.path} holds weights and no config.yaml, so nobody knows how they were made",
+            fix="bring its config.yaml back, or choose another folder with --out",
+        )
+    if folder.config.exists():
+        before = dict(flatten(load_settings(folder.config, RunConfig())))
+        sampled = any(folder.samples.glob("sample-*"))
+        for name, value in flatten(config):
+            section = name.partition(".")[0]
+            fixed = (trained and section in SHAPING) or (sampled and section == "sampling")
+            if fixed and name not in FREE and before[name] != value:
+                raise RunError(
+                    f"{folder.path} holds a run with {name} {_words(before[name])}, now it is {_words(value)}",
+                    fix="use the old value, or choose another folder with --out",
+                )
+    folder.write_config(dump_settings(config))
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def set_up(config: TrainingConfig, team: Team) -> torch.device:
+    """Set the number of threads and return the device to work on: in a team, each process its own GPU."""
+    if config.threads is not None:
+        torch.set_num_threads(min(config.threads, os.cpu_count() or 1))
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and team.size > 1:
+        name = f"cuda:{team.local_rank}"
+    try:
+        device = torch.device(name if name.startswith(("cpu", "cuda")) else "unknown")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DependencyError(
+            f"the device {name!r} cannot be used ({reason})", fix="use --training.device cpu; lichen doctor says more"
+        ) from error
+    return device

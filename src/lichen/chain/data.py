@@ -1,0 +1,91 @@
+"""The images of a run: read, split by patient, and bound to the weights they shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from lichen.audit.checks import check_apart, fingerprints
+from lichen.config import RunConfig
+from lichen.errors import ImageError, RunError
+from lichen.files import write_text
+from lichen.images import (
+    ImageSet,
+    Skipped,
+    Source,
+    choose_size,
+    load_set,
+    open_source,
+    split_by_patient,
+)
+from lichen.models import autoencoder as autoencoders
+from lichen.models import denoiser as denoisers
+from lichen.runs import RunFolder
+from lichen.watch import Watch
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images of a run, split by patient."""
+
+    source: Source
+    train: ImageSet
+    held_out: ImageSet
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Images that were left out because they cannot be used."""
+        return (*self.source.skipped, *self.train.skipped, *self.held_out.skipped)
+
+
+def read_images(config: RunConfig, watch: Watch) -> Data:
+    """Decode, normalise and grid all images, and split them by patient."""
+    images = config.images
+    source = open_source(images)
+    multiple = autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser)
+    size = choose_size(source, images.size, multiple=multiple, spacing_mm=images.spacing, skip_bad=images.skip_bad)
+    train_items, held_out_items = split_by_patient(source, images.held_out_fraction, images.split_seed)
+    if not held_out_items:
+        raise ImageError(
+            f"{source.label} leaves no patient held out, so nothing can be audited",
+            fix="add patients, or raise --images.held-out-fraction",
+        )
+    if source.note:
+        watch.tell(source.note)
+    with watch.phase("read", len(source.items)) as step:
+        load = partial(
+            load_set,
+            size=size,
+            fit=images.fit,
+            spacing_mm=images.spacing,
+            window=images.window,
+            skip_bad=images.skip_bad,
+            cache_dir=images.cache_dir,
+            step=step,
+        )
+        train_set = load(train_items)
+        data = Data(source, train_set, load(held_out_items, channels=train_set.voxels.shape[1]))
+    check_apart(data.train, data.held_out, fingerprints(data.train.voxels), fingerprints(data.held_out.voxels))
+    if data.skipped:
+        first = data.skipped[0]
+        watch.tell(
+            f"{len(data.skipped)} of {len(source.items) + len(source.skipped)} images left out, listed in "
+            f"summary.json; the first is {first.name}: {first.reason}"
+        )
+    return data
+
+
+def bind_images(images: ImageSet, folder: RunFolder) -> None:
+    """Note which images shape the weights of a run folder; refuse others in it afterwards.
+
+    Otherwise a folder whose images changed would be resumed as if nothing had happened, and patients already trained on
+    could be called held out.
+    """
+    digest = images.sha256()
+    if not folder.images.exists():
+        write_text(folder.images, f"{digest}\n")
+    elif folder.images.read_text(encoding="utf-8", errors="replace").strip() != digest:
+        raise RunError(
+            f"the training images are not those that the run in {folder.path} was begun with",
+            fix="bring the images back as they were, or choose another folder with --out",
+        )

@@ -1,0 +1,116 @@
+"""From images to a generator: autoencoder, latents, denoiser, each resumed where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from lichen.chain.data import Data, bind_images
+from lichen.config import AutoencoderConfig, MirrorName, RunConfig, TrainingConfig
+from lichen.diffusion import make_alphas_cumprod
+from lichen.mirror import mirroring
+from lichen.runs import RunFolder
+from lichen.seeds import mix_seed
+from lichen.stopping import deferred
+from lichen.training.autoencoder import Latents, autoencoder_loss, encode_set
+from lichen.training.denoiser import denoiser_loss
+from lichen.training.generator import Generator, GeneratorSpec, load_generator, save_generator
+from lichen.training.loop import Loss, Recipe, train
+from lichen.watch import Watch
+
+
+def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: torch.device, watch: Watch) -> Generator:
+    """The finished generator of the run folder; trained first if it is not there yet."""
+    team = watch.team
+    if team.leads:
+        bind_images(data.train, folder)
+    if team.any(not folder.generator.exists()):
+        spec = GeneratorSpec(
+            image_shape=tuple(data.train.voxels.shape[1:]),
+            affine=tuple(tuple(float(x) for x in row) for row in data.train.affine),
+            autoencoder=config.autoencoder,
+            denoiser=config.denoiser,
+            objective=config.training.objective,
+            is_phantom=data.source.is_phantom,
+            window=config.images.window or (),
+        )
+        torch.manual_seed(mix_seed(config.training.seed, "weights"))
+        autoencoder, denoiser = (network.to(device) for network in spec.build())
+        autoencoder = train_autoencoder(autoencoder, config, data.train.voxels, folder, watch)
+        with watch.phase("encode", len(data.train.voxels)) as step:
+            batch_size = config.autoencoder.batch_size
+            latents = encode_set(autoencoder, data.train.voxels, batch_size, step=step, team=team)
+        denoiser = train_denoiser(denoiser, config, latents, folder, watch)
+        if team.leads:
+            save_generator(folder.generator, spec, autoencoder, denoiser, latents.shift, latents.scale)
+        team.wait()
+    return load_generator(folder.generator, device)
+
+
+def recipe_for(phase: str, own: AutoencoderConfig | TrainingConfig, common: TrainingConfig) -> Recipe:
+    """The recipe of a phase: length and speed are its ``own``, the rest is ``common`` to both."""
+    return Recipe(
+        phase=phase,
+        images=own.images_seen,
+        batch_size=own.batch_size,
+        learning_rate=own.learning_rate,
+        ema_images=common.ema_images,
+        gradient_clip=common.gradient_clip,
+        precision=common.precision,
+        seed=common.seed,
+        checkpoint_every_s=common.checkpoint_every_s,
+    )
+
+
+def train_autoencoder(
+    network: torch.nn.Module, config: RunConfig, images: torch.Tensor, folder: RunFolder, watch: Watch
+) -> torch.nn.Module:
+    """The averaged autoencoder, trained on images (N, C, *S)."""
+    settings, recipe = config.autoencoder, recipe_for("autoencoder", config.autoencoder, config.training)
+    state = folder.checkpoints / "autoencoder.state.safetensors"
+    loss = autoencoder_loss(settings.kl_weight)
+    return train_watched(network, images, loss, recipe, state, folder, watch, config.training.mirror)
+
+
+def train_denoiser(
+    network: torch.nn.Module, config: RunConfig, latents: Latents, folder: RunFolder, watch: Watch
+) -> torch.nn.Module:
+    """The averaged denoiser, trained on normalised latents."""
+    settings, device = config.training, next(network.parameters()).device
+    recipe = recipe_for("diffusion", settings, settings)
+    state = folder.checkpoints / "diffusion.state.safetensors"
+    loss = denoiser_loss(settings.objective, make_alphas_cumprod().to(device))
+    return train_watched(network, latents.values, loss, recipe, state, folder, watch, settings.mirror)
+
+
+def train_watched(
+    network: torch.nn.Module,
+    examples: torch.Tensor,
+    loss: Loss,
+    recipe: Recipe,
+    state: Path,
+    folder: RunFolder,
+    watch: Watch,
+    mirrors: Sequence[MirrorName],
+) -> torch.nn.Module:
+    """Train with energy, progress and log; asked to stop, the process ends after its step, and its state is saved."""
+    names = mirrors if watch.team.leads else ()
+    with deferred() as stop, mirroring(names, folder) as mirror, watch.phase(recipe.phase, recipe.images) as step:
+
+        def log(record: Mapping[str, float | int | str]) -> None:
+            folder.append_log(record)
+            mirror(record)
+
+        return train(
+            network,
+            examples,
+            loss,
+            recipe,
+            state_path=state,
+            log=log,
+            step=step,
+            stop=stop,
+            team=watch.team,
+        )

@@ -1,0 +1,77 @@
+"""The chain from end to end, and its first links alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lichen.chain.begin import begin, holding, set_up
+from lichen.chain.data import read_images
+from lichen.chain.judging import audit_samples, check_scores, judge_quality, quality_steps
+from lichen.chain.training import train_generator
+from lichen.config import RunConfig, SamplingConfig
+from lichen.report import write_report
+from lichen.runs import RunFolder
+from lichen.sampling import draw_samples, images_drawn, missing_samples
+from lichen.summary import summarise
+from lichen.team import ALONE, Team
+from lichen.training.generator import Generator, load_generator
+from lichen.watch import Watch, watching
+
+
+def run(
+    config: RunConfig, folder: RunFolder, *, command: str, quiet: bool = False, team: Team = ALONE
+) -> dict[str, Any]:
+    """Train, sample, measure, audit and report in ``folder``; return the summary. Repeating it resumes.
+
+    In a ``team`` the process that leads judges and reports.
+
+    Raises:
+        LichenError: something that was given cannot be used; what is in the folder stays as it was.
+    """
+    check_scores(config.audit)
+    with holding(folder, team):
+        begin(config, folder, team)
+        device = set_up(config.training, team)
+        with watching(folder.path, config.carbon, quiet=quiet, team=team) as watch:
+            data = read_images(config, watch)
+            generator = train_generator(config, data, folder, device, watch)
+            draw_missing(generator, config.sampling, folder.samples, watch)
+            synthetic, result = audit_samples(config, data, folder, watch)
+            if team.leads:
+                with watch.phase("quality", quality_steps(data, synthetic)) as step:
+                    quality = judge_quality(generator, data, synthetic, step)
+            team.wait()  # until the others' traces are whole but for their end
+        if team.leads:
+            folder.write_summary(summarise(config, folder, data, generator, result, quality, command))
+            write_report(folder.path)
+        team.wait()
+    return folder.require_summary()
+
+
+def train_only(config: RunConfig, folder: RunFolder, *, quiet: bool = False, team: Team = ALONE) -> Path:
+    """Train the generator in ``folder`` and return the path of its checkpoint. Repeating it resumes."""
+    with holding(folder, team):
+        begin(config, folder, team)
+        device = set_up(config.training, team)
+        with watching(folder.path, config.carbon, quiet=quiet, team=team) as watch:
+            train_generator(config, read_images(config, watch), folder, device, watch)
+    return folder.generator
+
+
+def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch) -> int:
+    """Draw the samples of ``checkpoint`` that ``folder`` lacks; return how many that were."""
+    return draw_missing(load_generator(checkpoint, device), config, folder, watch)
+
+
+def draw_missing(generator: Generator, config: SamplingConfig, folder: Path, watch: Watch) -> int:
+    """Draw the samples that ``folder`` lacks, under one bar for both phases; return how many that were."""
+    missing, team = missing_samples(folder, generator, config), watch.team
+    team.wait()  # all have looked before one draws
+    if missing:
+        with watch.bar("sampling", images_drawn(missing, config, team)) as step:
+            draw_samples(generator, missing, config, folder, phase=watch.trace.phase, step=step, team=team)
+    team.wait()
+    return len(missing)
