@@ -30,6 +30,8 @@ from lichen.errors import EnergyError
 
 ANSWER_S = 10.0
 """How long training waits for a meter or a disk at a change of phase; afterwards not at all until it answers."""
+SOON_S = 0.05
+"""How long ``so_far()`` waits for a newer reading; a slower meter is heard the next time."""
 FRESH_S = 2.0
 """``so_far()`` has the meters read again after this long."""
 
@@ -104,7 +106,7 @@ class Trace:
     def so_far(self) -> Energy:
         """The energy of everything in the file, earlier processes included, and of this one up to ``FRESH_S`` ago.
 
-        Costs nothing: the last known figure, while the thread is asked for a newer one if it is old.
+        Costs next to nothing: the thread is asked for a newer figure if the last one is old.
         """
         return self._earlier + self.spent()
 
@@ -112,7 +114,9 @@ class Trace:
         """The same of this process alone."""
         if not self._refreshing and self._clock() - self._last_read_s > FRESH_S and self._thread.is_alive():
             self._refreshing = True
-            self._orders.put(_Order("refresh"))
+            order = _Order("refresh")
+            self._orders.put(order)
+            order.done.wait(SOON_S)
         return self._used
 
     @contextmanager
