@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,18 @@ def test_a_full_disk_is_an_error_of_two_lines_and_leaves_the_last_good_files(tmp
     assert "fix: free some space" in errors
     assert not list((run / "checkpoints").glob("*.safetensors"))
     assert not list(run.rglob(".*.partial.*"))
+
+
+def test_a_folder_that_vanishes_is_an_error_of_two_lines(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = lichen("run", *TINY, "--training.images-seen", "100000", "--out", str(run), "--quiet")
+    wait_for(run / "log.jsonl", process)
+    shutil.rmtree(run, ignore_errors=True)
+    shutil.rmtree(run, ignore_errors=True)  # what was written meanwhile
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert f"error: the run folder {run} has vanished" in errors
+    assert "Traceback" not in errors
 
 
 def receive(numbers: Sequence[signal.Signals]) -> None:

@@ -125,9 +125,15 @@ class RunFolder:
         write_text(self.config, text)
 
     def append_log(self, record: Mapping[str, float | int | str]) -> None:
-        """Add one line to the log."""
+        """Add one line to the log; raises RunError if the folder is gone."""
         line = json.dumps({"time": now(), **record}, allow_nan=False)
-        with self.log.open("a+b") as file:
+        try:
+            file = self.log.open("a+b")
+        except FileNotFoundError as error:
+            raise RunError(
+                f"the run folder {self.path} has vanished", fix="bring it back or name another; then repeat the command"
+            ) from error
+        with file:
             file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
             cut_short = file.read(1) not in {b"", b"\n"}  # by a kill or a full disk; it must not spoil this line too
             file.write(b"\n" * cut_short + line.encode() + b"\n")
