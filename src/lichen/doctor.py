@@ -13,6 +13,15 @@ from pathlib import Path
 from lichen import __version__
 
 
+OPTIONAL = {
+    "pylibjpeg": "reads DICOM compressed in more ways than JPEG 2000",
+    "tensorboard": "shows losses (--training.mirror tensorboard)",
+    "wandb": "shows losses (--training.mirror wandb)",
+    "mlflow-skinny": "shows losses (--training.mirror mlflow)",
+}
+"""Packages that lichen can make use of, and what for."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One line of the doctor's report; ``works`` is None for plain information."""
@@ -36,11 +45,17 @@ def in_lines(findings: Sequence[Finding]) -> str:
 
 def _software() -> Iterator[Finding]:
     yield Finding("lichen", None, f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
-    for name in ("torch", "monai", "nibabel", "einops"):
-        try:
-            yield Finding(name, True, importlib.metadata.version(name))
-        except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, False, f"not installed; fix: pip install {name}")
+    for name in ("torch", "monai", "nibabel", "pydicom", "einops"):
+        yield _package(name, "")
+    for name, use in OPTIONAL.items():
+        yield _package(name, f", optional: {use}")
+
+
+def _package(name: str, use: str) -> Finding:
+    try:
+        return Finding(name, True, f"{importlib.metadata.version(name)}{use}")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, False, f"not installed{use}; fix: pip install {name}")
 
 
 def _devices() -> Iterator[Finding]:
