@@ -12,7 +12,6 @@ from pathlib import Path
 
 from lichen import __version__
 
-
 OPTIONAL = {
     "pylibjpeg": "reads DICOM compressed in more ways than JPEG 2000",
     "tensorboard": "shows losses (--training.mirror tensorboard)",
