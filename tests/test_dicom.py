@@ -7,10 +7,12 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_files import write_dicom, write_series
 from lichen.errors import ImageError
@@ -230,6 +232,15 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path: Path, tags: dict[s
         load_set(open_folder(tmp_path).items, (8, 8))
     assert "\n" not in caught.value.problem
     assert "a.dcm" in caught.value.fix
+
+
+def test_a_file_that_would_have_to_be_unpacked_to_be_looked_at_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "a.dcm", Modality="DX")
+    whole = pydicom.dcmread(tmp_path / "a.dcm")
+    whole.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    whole.save_as(tmp_path / "a.dcm")
+    with pytest.raises(ImageError, match="compressed as a whole"):
+        open_folder(tmp_path)
 
 
 def test_a_file_that_is_no_dicom_is_refused_or_left_out_and_listed_without_its_name(tmp_path: Path) -> None:

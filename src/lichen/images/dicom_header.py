@@ -100,7 +100,13 @@ def read_slice(path: Path, pseudonym: Pseudonym) -> Slice | None:
     unknown = pseudonym("file", str(path))
     with parsing(unknown, path):
         import pydicom
+        from pydicom.filereader import read_file_meta_info
+        from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+        if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            raise ImageError(  # to look into it is to unpack it all, and a few bytes may unpack to any size
+                f"{unknown} is compressed as a whole, which is not read", fix=f"convert {path}, e.g. with dcmconv +te"
+            )
         found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
         if "Rows" not in found or "Columns" not in found:
             return None
