@@ -24,6 +24,7 @@ from lichen.options import (
     DoctorOptions,
     ImagesOptions,
     InitOptions,
+    MeasureOptions,
     ReportOptions,
     RunOptions,
     RunsOptions,
@@ -44,6 +45,7 @@ OPTIONS: dict[str, type] = {
     "audit": AuditOptions,
     "report": ReportOptions,
     "runs": RunsOptions,
+    "measure": MeasureOptions,
     "slurm": SlurmOptions,
     "doctor": DoctorOptions,
 }

@@ -246,6 +246,23 @@ def runs(arguments: list[str]) -> int:
     return 0
 
 
+def measure(arguments: list[str]) -> int:
+    """Measure the energy of any program."""
+    from lichen.options import MeasureOptions
+
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    options = _parse(MeasureOptions, "measure", arguments[:split])
+    command = arguments[split + 1 :]
+    from lichen.carbon import intensity
+    from lichen.measuring import Measurement, measure_command
+
+    carbon = options.carbon
+    measurement = Measurement(" ".join(command[:1]), intensity(carbon.grid, carbon.month), carbon.pue)
+    code = measure_command(command, measurement)
+    print(json.dumps(measurement.as_json(), indent=2) if options.json else measurement, file=sys.stderr)
+    return code
+
+
 def slurm(arguments: list[str]) -> int:
     """Print a batch script for a Slurm cluster."""
     from lichen.options import SlurmOptions
@@ -299,6 +316,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "audit": audit,
     "report": report,
     "runs": runs,
+    "measure": measure,
     "slurm": slurm,
     "doctor": doctor,
 }

@@ -130,6 +130,15 @@ class RunsOptions:
 
 
 @dataclass(frozen=True)
+class MeasureOptions:
+    """Measure any program, its children included: the command after `--`. Its exit code is passed on."""
+
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    json: bool = False
+    """Print the result as JSON. It goes to stderr, since stdout is the program's."""
+
+
+@dataclass(frozen=True)
 class SlurmOptions:
     """Print a batch script for the Slurm scheduler that runs the lichen command after `--`.
 

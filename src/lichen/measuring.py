@@ -1,0 +1,153 @@
+"""Energy and grams of anybody's code: the meters, the trace and the carbon table, wired together."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from lichen.carbon import (
+    Intensity,
+    Range,
+    energy_range_text,
+    energy_text,
+    grams,
+    grams_range_text,
+    grams_text,
+)
+from lichen.energy import Energy, PhaseEnergy, Trace, find_meters, read_traces, total
+from lichen.errors import ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Measurement(ContextDecorator):
+    """What the code inside uses; made by ``lichen.measure``. The figures are there when the block has ended.
+
+    As a decorator it measures each call on its own and hands the result to ``done``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        place: Intensity,
+        pue: float | None = None,
+        done: Callable[[Measurement], None] | None = None,
+    ) -> None:
+        self.name, self.place, self.done = name, place, done
+        self._pue = pue
+        self.phases: tuple[PhaseEnergy, ...] = ()
+        """Energy and duration by component, each with its source; empty until the block has ended."""
+
+    @property
+    def energy(self) -> Energy:
+        """The energy in joules with its interval; all None where nothing can be measured."""
+        return total(phase.total for phase in self.phases)
+
+    @property
+    def carbon_g(self) -> Range | None:
+        """Grams of CO2e (low, estimate, high); None where nothing can be measured."""
+        bounds_j = self.energy.bounds_j()
+        return None if bounds_j is None else grams(bounds_j, self.place, self._pue)
+
+    @property
+    def duration_s(self) -> float:
+        """How long it took."""
+        return sum(phase.duration_s for phase in self.phases)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """How each component was measured: counter, polled, estimated or absent."""
+        return {part.component: part.source for phase in self.phases for part in phase.components}
+
+    def __enter__(self) -> Measurement:
+        self._folder = TemporaryDirectory(prefix="lichen-")
+        self._trace = Trace(Path(self._folder.name) / "energy.jsonl", find_meters())
+        self._trace.__enter__()
+        self._phase = self._trace.phase(self.name)
+        self._phase.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._phase.__exit__(None, None, None)
+        self._trace.__exit__(None, None, None)
+        self.phases = tuple(phase for phase in read_traces([self._trace.path]) if phase.phase == self.name)
+        self._folder.cleanup()
+        if self.done is not None:
+            self.done(self)
+
+    def __call__(self, function: F) -> F:
+        """Measure each call of ``function``; raises ConfigError if nobody would hear of the result."""
+        if self.done is None:
+            raise ConfigError(
+                f"the results of {self.name!r} would go nowhere",
+                fix="give done=, a function that takes the measurement",
+            )
+        return super().__call__(function)
+
+    def _recreate_cm(self) -> Measurement:
+        return Measurement(self.name, self.place, self._pue, self.done)
+
+    def __str__(self) -> str:
+        """Energy and grams in a line for people."""
+        bounds_j, carbon_g = self.energy.bounds_j(), self.carbon_g
+        if bounds_j is None or carbon_g is None:
+            return f"{self.name}: not measured; lichen doctor says why"
+        sources = ", ".join(sorted(set(self.sources.values())))
+        span = energy_range_text(bounds_j[0], bounds_j[2])
+        where = "" if carbon_g.estimate is None else f" ({grams_range_text(carbon_g)}) in {self.place.zone_name}"
+        return f"{self.name}: {energy_text(bounds_j[1])} ({span}; {sources}), {grams_text(carbon_g)} CO2e{where}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for other programs, with the place, its year and whom the figures are to be credited to."""
+        carbon_g, bounds_j = self.carbon_g, self.energy.bounds_j()
+        return {
+            "name": self.name,
+            "duration_s": self.duration_s,
+            "energy_j": None if bounds_j is None else dict(zip(("low", "estimate", "high"), bounds_j, strict=True)),
+            "carbon_g": None if carbon_g is None else asdict(carbon_g),
+            "sources": self.sources,
+            "zone": self.place.zone,
+            "month": self.place.month,
+            "year": self.place.year,
+            "pue": self._pue,
+            "attribution": self.place.attribution,
+        }
+
+
+def measure_command(command: Sequence[str], measurement: Measurement) -> int:
+    """Run a program and its children under ``measurement``; return its exit code as a shell would.
+
+    SIGTERM is passed on to it, so that what is measured can end in its own way. Raises ConfigError if there is no such
+    program.
+    """
+    if not command:
+        raise ConfigError("there is no command to measure", fix="e.g. lichen measure -- python train.py")
+    with measurement:
+        try:
+            process = subprocess.Popen(command)
+        except OSError as error:
+            raise ConfigError(
+                f"{command[0]} cannot be started ({error.strerror})", fix="check the command after --"
+            ) from error
+
+        def pass_on(number: int, _: FrameType | None) -> None:
+            process.send_signal(number)
+
+        before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        # the terminal sends Ctrl-C to both; the program decides
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            code = process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
