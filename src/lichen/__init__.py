@@ -35,7 +35,6 @@ def measure(
     gives a range. The result is a context manager with ``energy``, ``carbon_g`` and ``sources`` once the block has
     ended. Raises CarbonError for an unknown place or an impossible month.
     """
-    from lichen.carbon import intensity
     from lichen.measuring import Measurement
 
-    return Measurement(name, intensity(grid, month), pue, done)
+    return Measurement.at(grid, month, name=name, pue=pue, done=done)

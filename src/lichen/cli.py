@@ -253,11 +253,10 @@ def measure(arguments: list[str]) -> int:
     split = arguments.index("--") if "--" in arguments else len(arguments)
     options = _parse(MeasureOptions, "measure", arguments[:split])
     command = arguments[split + 1 :]
-    from lichen.carbon import intensity
     from lichen.measuring import Measurement, measure_command
 
     carbon = options.carbon
-    measurement = Measurement(" ".join(command[:1]), intensity(carbon.grid, carbon.month), carbon.pue)
+    measurement = Measurement.at(carbon.grid, carbon.month, name=" ".join(command[:1]), pue=carbon.pue)
     code = measure_command(command, measurement)
     print(json.dumps(measurement.as_json(), indent=2) if options.json else measurement, file=sys.stderr)
     return code

@@ -45,6 +45,19 @@ class Measurement(ContextDecorator):
         self.phases: tuple[PhaseEnergy, ...] = ()
         """Energy and duration by component, each with its source; empty until the block has ended."""
 
+    @classmethod
+    def at(
+        cls,
+        grid: str | None,
+        month: int | None,
+        *,
+        name: str,
+        pue: float | None = None,
+        done: Callable[[Measurement], None] | None = None,
+    ) -> Measurement:
+        """One whose electricity comes from ``grid`` in ``month``, as in ``lichen.carbon``; raises CarbonError."""
+        return cls(name, intensity(grid, month), pue, done)
+
     @property
     def energy(self) -> Energy:
         """The energy in joules with its interval; all None where nothing can be measured."""
