@@ -20,6 +20,7 @@ from lichen.carbon import (
     grams,
     grams_range_text,
     grams_text,
+    intensity,
 )
 from lichen.energy import Energy, PhaseEnergy, Trace, find_meters, read_traces, total
 from lichen.errors import ConfigError
