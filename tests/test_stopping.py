@@ -164,3 +164,17 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
         receive([signal.SIGINT])
         done.append("never")
     assert done == ["waited"]
+
+
+def test_what_could_not_be_saved_is_not_called_stopped() -> None:
+    with listening(), pytest.raises(OSError, match="no space"), deferred() as asked:  # noqa: PT012 (as above)
+        receive([signal.SIGTERM])
+        assert asked()
+        raise OSError("no space")
+    with listening(), pytest.raises(Stopped):
+        receive([signal.SIGTERM])  # and the next signal is heard as the first
+
+
+def test_a_process_whose_neighbour_was_asked_stops_too() -> None:
+    with listening(), pytest.raises(Stopped), deferred():
+        raise Stopped

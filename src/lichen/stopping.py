@@ -41,6 +41,7 @@ def listening() -> Iterator[None]:
     try:
         yield
     finally:
+        _asked.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -49,15 +50,21 @@ def listening() -> Iterator[None]:
 def deferred() -> Iterator[Asked]:
     """Let a signal wait until the end of what is inside, which is to ask for it and end early.
 
-    A second Ctrl-C does not wait: there is somebody who does not want to.
+    A second Ctrl-C does not wait: there is somebody who does not want to. An error inside goes before: who is told that
+    all is saved must be able to rely on it.
     """
     _waiting.append(True)
+    stopped = False
     try:
         yield lambda: bool(_asked)
+    except Stopped:
+        stopped = True
     finally:
         _waiting.pop()
-        if _asked and not _waiting:
-            raise _exception(_asked.pop()) from None
+    if _asked and not _waiting:
+        raise _exception(_asked.pop())
+    if stopped:  # another process of the job was asked
+        raise Stopped
 
 
 def _receive(number: int, _: FrameType | None) -> None:
