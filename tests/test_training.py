@@ -253,6 +253,22 @@ def test_a_description_nested_without_end_is_refused(tmp_path: Path) -> None:
         load_tensors(path, "generator")
 
 
+def test_a_state_that_is_no_number_is_not_saved_between_two_points_of_the_log(tmp_path: Path) -> None:
+    path, calls = tmp_path / "s.safetensors", 0
+    recipe = replace(RECIPE, images=4000)  # a point of the log every 20 images, and a checkpoint after each 4
+
+    def fragile(network: nn.Module, batch: Tensor, draws: Draws) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return _loss(network, batch, draws) * (float("nan") if calls == 3 else 1.0)
+
+    with pytest.raises(TrainingError, match="gradient of the test became nan after 12 images"):
+        train(_line(), EXAMPLES, fragile, recipe, state_path=path, log=lambda _: None)
+    tensors, about = load_tensors(path, "training")
+    assert about["images_seen"] == 8
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
 def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:
     path = _generator(tmp_path / "g.safetensors")
     data = bytearray(path.read_bytes())

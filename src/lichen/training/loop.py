@@ -126,24 +126,29 @@ def train(
         if seen // log_every > before // log_every or seen >= recipe.images:
             team.add_up([window])
             mean = window.item() / window_steps
-            for name, figure in (("loss", mean), ("gradient", norm.item())):
-                if not math.isfinite(figure):
-                    raise TrainingError(
-                        f"the {name} of the {recipe.phase} became {figure} after {seen} images",
-                        fix=f"lower the learning rate (now {recipe.learning_rate:g}), or use fp32 if this ran in bf16",
-                    )
+            _refuse_non_finite("loss", mean, recipe, seen)
+            _refuse_non_finite("gradient", norm.item(), recipe, seen)
             record: dict[str, float | int | str] = {"phase": recipe.phase, "images_seen": seen, "loss": mean}
             if team.leads:
                 log(record | {"learning_rate": learning_rate(before, recipe), "gradient_norm": norm.item()})
             window, window_steps = torch.zeros((), device=device), 0
         stopping = team.any(stop())
         if stopping or seen >= recipe.images or time.monotonic() - last_save > recipe.checkpoint_every_s:
+            _refuse_non_finite("gradient", norm.item(), recipe, seen)  # the last good state must stay
             if team.leads:
                 _save(state_path, network, average, optimizer, recipe, seen)
             last_save = time.monotonic()
         if stopping and seen < recipe.images:
             raise Stopped
     return average
+
+
+def _refuse_non_finite(name: str, figure: float, recipe: Recipe, images_seen: int) -> None:
+    if not math.isfinite(figure):
+        raise TrainingError(
+            f"the {name} of the {recipe.phase} became {figure} after {images_seen} images",
+            fix=f"lower the learning rate (now {recipe.learning_rate:g}), or use fp32 if this ran in bf16",
+        )
 
 
 def add_up_gradients(network: nn.Module, team: Team) -> None:
