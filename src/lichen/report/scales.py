@@ -30,6 +30,10 @@ class Scale:
         return self.start + share * (self.end - self.start)
 
 
+LEAST_OF_DECADES = 1e-99
+"""Smaller values count as zero: further down, decades end before the margin below the lowest value does."""
+
+
 def bar_scale(top: float, start: float, end: float) -> Scale:
     """A linear scale from zero to a round figure at or above ``top``; a bar's length is then its value."""
     step = _round_step((top or 1.0) / 4)
@@ -40,7 +44,7 @@ def bar_scale(top: float, start: float, end: float) -> Scale:
 def line_scale(values: Sequence[float], start: float, end: float) -> Scale:
     """A scale that holds ``values``: logarithmic where they are positive and span more than a decade, else linear."""
     low, high = min(values), max(values)
-    if low > 0 and high / low > 10:
+    if low > LEAST_OF_DECADES and high / low > 10:
         margin = (high / low) ** 0.04
         low, high = low / margin, high * margin
         return Scale(low, high, start, end, is_log=True, ticks=_log_ticks(low, high))
