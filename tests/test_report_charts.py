@@ -92,6 +92,7 @@ def test_a_long_curve_keeps_its_spike() -> None:
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30))
 @example([4.0, sys.float_info.min])
 @example([1.0, 1e-98])
+@example([5e-324])
 def test_a_scale_holds_all_its_values_and_its_ticks(values: list[float]) -> None:
     scale = line_scale(values, 0.0, 100.0)
     assert all(0.0 <= scale(value) <= 100.0 for value in values)

@@ -30,8 +30,8 @@ class Scale:
         return self.start + share * (self.end - self.start)
 
 
-LEAST_OF_DECADES = 1e-99
-"""Smaller values count as zero: further down, decades end before the margin below the lowest value does."""
+LEAST_SIZE = 1e-99
+"""Smaller values count as zero: the margins and steps of a scale would underflow."""
 
 
 def bar_scale(top: float, start: float, end: float) -> Scale:
@@ -43,8 +43,9 @@ def bar_scale(top: float, start: float, end: float) -> Scale:
 
 def line_scale(values: Sequence[float], start: float, end: float) -> Scale:
     """A scale that holds ``values``: logarithmic where they are positive and span more than a decade, else linear."""
-    low, high = min(values), max(values)
-    if low > LEAST_OF_DECADES and high / low > 10:
+    sized = [value if abs(value) > LEAST_SIZE else 0.0 for value in values]
+    low, high = min(sized), max(sized)
+    if low > 0 and high / low > 10:
         margin = (high / low) ** 0.04
         low, high = low / margin, high * margin
         return Scale(low, high, start, end, is_log=True, ticks=_log_ticks(low, high))
