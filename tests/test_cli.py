@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import resource
@@ -249,3 +250,35 @@ def test_an_option_beats_the_file_and_the_file_beats_the_preset(
     assert config.autoencoder.channels == (16, 32, 32)
     _, volumes = _run_options(["--preset", "demo", "--images.phantoms", "3d"], "run")
     assert volumes.autoencoder.channels == (8, 16, 32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem", "fix"),
+    [
+        (["run", "--training.images-seen", "abc"], "--training.images-seen: invalid literal", "--training.images-seen"),
+        (["run", "--images.size", "64", "x"], "--images.size: no type matching", "--images.size"),
+        (["run", "--training.image-seen", "3"], "--training.image-seen", "did you mean --training.images-seen INT?"),
+        (["run", "--images.fit", "squeeze"], "'squeeze' for argument '--images.fit'", "lichen run --help"),
+        (["run", "--config"], "missing value for argument '--config'", "lichen run --help"),
+        (["audit", "--train", "x"], "missing from lichen audit: --synthetic PATH --out PATH", "lichen audit --help"),
+        (["report"], "missing from lichen report: PATH", "lichen report --help"),
+        (["runs", "a", "b"], "unrecognized options: b", "lichen runs --help"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_malformed_options_are_refused_in_two_lines_with_code_2(
+    arguments: list[str],
+    problem: str,
+    fix: str,
+    encoding: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # tyro draws its boxes by the encoding of the output
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+    assert call(*arguments) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: ")
+    assert problem in first
+    assert second.startswith("  fix: ")
+    assert fix in second

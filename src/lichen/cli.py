@@ -14,9 +14,10 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from lichen import __version__
+from lichen.arguments import parse
 from lichen.errors import LichenError
 from lichen.stopping import Stopped, listening
 from lichen.team import joined
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from lichen.config import ImagesConfig, RunConfig
     from lichen.options import RunOptions
     from lichen.presets import PresetName
-
-T = TypeVar("T")
 
 DEFECT_CODE = 70
 VERDICT_CODES = {"clean": 0, "copies": 1, "inconclusive": 3}
@@ -98,7 +97,7 @@ def images(arguments: list[str]) -> int:
     """Say what would be read of a folder of images."""
     from lichen.options import ImagesOptions
 
-    options = _parse(ImagesOptions, "images", arguments)
+    options = parse(ImagesOptions, "images", arguments)
     from lichen.images import check_name, open_source, survey, write_montage
     from lichen.progress import Progress
     from lichen.words import survey_lines
@@ -136,11 +135,11 @@ def sample(arguments: list[str]) -> int:
     """Draw synthetic images from a trained generator."""
     from lichen.options import SampleOptions
 
-    options = _parse(SampleOptions, "sample", arguments)
+    options = parse(SampleOptions, "sample", arguments)
     stored = _stored_settings(options.model)
     if stored is not None:  # what the run said is the default
         default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon)
-        options = _parse(SampleOptions, "sample", arguments, default)
+        options = parse(SampleOptions, "sample", arguments, default)
     from lichen.chain import holding, sample_only, set_up
     from lichen.config import TrainingConfig
     from lichen.runs import RunFolder
@@ -177,7 +176,7 @@ def audit(arguments: list[str]) -> int:
     """Say whether synthetic images are copies of training patients."""
     from lichen.options import AuditOptions
 
-    options = _parse(AuditOptions, "audit", arguments)
+    options = parse(AuditOptions, "audit", arguments)
     from lichen.audit import summary, write_audit
     from lichen.chain import audit_folders, audit_with_run, holding
     from lichen.config import RunConfig
@@ -214,10 +213,10 @@ def report(arguments: list[str]) -> int:
     """Write report.html of a run folder anew."""
     from lichen.options import ReportOptions
 
-    options = _parse(ReportOptions, "report", arguments)
+    options = parse(ReportOptions, "report", arguments)
     stored = _stored_settings(options.run)
     if stored is not None:
-        options = _parse(ReportOptions, "report", arguments, ReportOptions(options.run, carbon=stored.carbon))
+        options = parse(ReportOptions, "report", arguments, ReportOptions(options.run, carbon=stored.carbon))
     from lichen.report import write_report
     from lichen.runs import RunFolder
     from lichen.summary import with_carbon
@@ -235,7 +234,7 @@ def runs(arguments: list[str]) -> int:
     """List run folders with state, energy, grams and verdict, and their sums."""
     from lichen.options import RunsOptions
 
-    options = _parse(RunsOptions, "runs", arguments)
+    options = parse(RunsOptions, "runs", arguments)
     from lichen.ledger import as_csv, ledger, totals
     from lichen.words import runs_table
 
@@ -251,7 +250,7 @@ def measure(arguments: list[str]) -> int:
     from lichen.options import MeasureOptions
 
     split = arguments.index("--") if "--" in arguments else len(arguments)
-    options = _parse(MeasureOptions, "measure", arguments[:split])
+    options = parse(MeasureOptions, "measure", arguments[:split])
     command = arguments[split + 1 :]
     from lichen.measuring import Measurement, measure_command
 
@@ -267,7 +266,7 @@ def slurm(arguments: list[str]) -> int:
     from lichen.options import SlurmOptions
 
     split = arguments.index("--") if "--" in arguments else len(arguments)
-    options = _parse(SlurmOptions, "slurm", arguments[:split])
+    options = parse(SlurmOptions, "slurm", arguments[:split])
     from lichen.slurm import Job, batch_script
 
     _say(batch_script(Job(**dataclasses.asdict(options)), arguments[split + 1 :], sys.executable).rstrip("\n"))
@@ -278,7 +277,7 @@ def init(arguments: list[str]) -> int:
     """Write a file with every setting, its default and its reason."""
     from lichen.options import InitOptions
 
-    options = _parse(InitOptions, "init", arguments)
+    options = parse(InitOptions, "init", arguments)
     from lichen.config import ImagesConfig
     from lichen.errors import ConfigError
     from lichen.files import write_text
@@ -298,7 +297,7 @@ def doctor(arguments: list[str]) -> int:
     """Say what each meter, device and optional package can do here, and why not."""
     from lichen.options import DoctorOptions
 
-    options = _parse(DoctorOptions, "doctor", arguments)
+    options = parse(DoctorOptions, "doctor", arguments)
     from lichen.doctor import examine, in_lines
 
     findings = examine()
@@ -341,15 +340,6 @@ def _unknown(name: str) -> LichenError:
     )
 
 
-def _parse(options: type[T], name: str, arguments: list[str], default: T | None = None) -> T:
-    import tyro
-
-    settings = (tyro.conf.FlagCreatePairsOff,)
-    if default is None:
-        return tyro.cli(options, prog=f"lichen {name}", args=arguments, config=settings)
-    return tyro.cli(options, prog=f"lichen {name}", args=arguments, config=settings, default=default)
-
-
 def _run_options(arguments: list[str], name: str) -> tuple[RunOptions, RunConfig]:
     """The options of ``run`` and ``train``: preset, then YAML file, then command line.
 
@@ -362,7 +352,7 @@ def _run_options(arguments: list[str], name: str) -> tuple[RunOptions, RunConfig
 
     def parsed(config: RunConfig) -> RunOptions:
         sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)}
-        return _parse(RunOptions, name, arguments, default=RunOptions(**sections))
+        return parse(RunOptions, name, arguments, default=RunOptions(**sections))
 
     def in_file(base: RunConfig) -> RunConfig:
         return base if file is None else load_settings(file, base)
