@@ -175,3 +175,11 @@ def test_a_flipped_bit_in_a_compressed_file_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ImageError, match="CRC"):
         read_image(path)
+
+
+def test_a_bomb_behind_the_voxels_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    whole = nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)).to_bytes()
+    path.write_bytes(gzip.compress(whole + bytes(2**26 + 2**21), compresslevel=1))
+    with pytest.raises(ImageError, match="bytes follow its voxels"):
+        read_image(path)

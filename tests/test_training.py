@@ -269,6 +269,29 @@ def test_a_state_that_is_no_number_is_not_saved_between_two_points_of_the_log(tm
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images_seen": {"odd": 1}}, "does not say how many images"),
+        ({"images_seen": -4}, "does not say how many images"),
+        ({"phase": ["test"]}, "holds the training of"),
+    ],
+)
+def test_a_training_state_that_describes_itself_oddly_is_refused(
+    tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    path = tmp_path / "s.safetensors"
+    train(_line(), EXAMPLES, _loss, replace(RECIPE, images=8), state_path=path, log=lambda _: None)
+    tensors, about = load_tensors(path, "training")
+    save_tensors(path, tensors, {**about, **change})
+    with pytest.raises(CheckpointError, match=words):
+        train(_line(), EXAMPLES, _loss, RECIPE, state_path=path, log=lambda _: None)
+    odd = tensors | {"optimizer.layer.weight/exp_avg": torch.zeros(7)}
+    save_tensors(path, odd, about)
+    with pytest.raises(CheckpointError, match="no moment of its weight"):
+        train(_line(), EXAMPLES, _loss, RECIPE, state_path=path, log=lambda _: None)
+
+
 def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:
     path = _generator(tmp_path / "g.safetensors")
     data = bytearray(path.read_bytes())

@@ -28,6 +28,8 @@ _DEFLATE_LIMIT = 1032
 """No gzip stream unpacks to more than this many times its length (zlib's technical notes)."""
 MOST_ANISOTROPIC = 1000.0
 """Voxels longer than this times their width are a damaged header; their aspect would exhaust the memory."""
+MOST_BEHIND = 2**26
+"""Bytes that may follow the voxels of a compressed file; to unpack a bomb for its checksum takes too long."""
 _UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
@@ -134,9 +136,11 @@ def _unpacked(path: Path, volume: Any) -> Any:
     kind, shape = volume.get_data_dtype(), volume.shape
     needed = int(volume.dataobj.offset) + kind.itemsize * math.prod(shape)
     with gzip.open(path) as file:
-        data = file.read(needed)
-        while file.read(2**20):
-            pass
+        data, behind = file.read(needed), 0
+        while chunk := file.read(2**20):
+            behind += len(chunk)
+            if behind > MOST_BEHIND:
+                raise ValueError(f"more than {MOST_BEHIND} bytes follow its voxels")
     return type(volume).from_bytes(data)
 
 

@@ -125,8 +125,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> d
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what ``optimizer_tensors`` took out.
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor], path: Path
+) -> None:
+    """Put back what ``optimizer_tensors`` took out; CheckpointError unless each weight has its moments in ``path``.
 
     Moments get the memory layout of their weights: a fused optimiser walks both by memory position, so moments of
     another layout would silently belong to other weights.
@@ -137,14 +139,19 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tens
         parameter, _, key = name.rpartition("/")
         if parameter not in places:
             raise CheckpointError(
-                f"the training state has moments of {parameter!r}, which the model does not have",
+                f"{path} has moments of {parameter!r}, which the model does not have",
                 fix="use the settings it was begun with, or start in a new folder",
             )
         index, weight = places[parameter]
+        if value.shape != (() if key == "step" else weight.shape) or value.dtype != torch.float32:
+            raise CheckpointError(
+                f"{path} has {name} of shape {tuple(value.shape)} and {value.dtype}, which is no moment of its weight",
+                fix="delete it, and repeat the command to begin anew",
+            )
         alike = torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
         state.setdefault(index, {})[key] = alike.detach()
     if any(state.get(index, {}).keys() != MOMENTS for index, _ in places.values()):
         raise CheckpointError(
-            "the training state lacks moments of some weights", fix="delete it, and repeat the command to begin anew"
+            f"{path} lacks moments of some weights", fix="delete it, and repeat the command to begin anew"
         )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -189,12 +189,17 @@ def _restore(
     path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
 ) -> int:
     tensors, about = load_tensors(path, "training")
-    if about["phase"] != recipe.phase:
+    phase, seen = about.get("phase"), about.get("images_seen")
+    if phase != recipe.phase:
         raise CheckpointError(
-            f"{path} holds the training of the {about['phase']}, not of the {recipe.phase}",
+            f"{path} holds the training of the {phase}, not of the {recipe.phase}",
             fix="give each training its own file",
+        )
+    if type(seen) is not int or seen < 0:
+        raise CheckpointError(
+            f"{path} does not say how many images were seen", fix="delete it, and repeat the command to begin anew"
         )
     load_weights(network, without_prefix("network", tensors), path)
     load_weights(average, without_prefix("average", tensors), path)
-    restore_optimizer(optimizer, network, without_prefix("optimizer", tensors))
-    return int(about["images_seen"])
+    restore_optimizer(optimizer, network, without_prefix("optimizer", tensors), path)
+    return seen
