@@ -29,7 +29,17 @@ def started(*command: str, processes: int = 1) -> subprocess.CompletedProcess[st
     """Run ``python -m ...`` here, or as several processes that know of each other."""
     program, *rest = command
     module = ["-m"] if program == "lichen" else []
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), *module, program, "--", *rest]
+    torchrun = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(processes),
+        *module,
+        program,
+        "--",
+        *rest,
+    ]
     arguments = [*module, *command] if processes == 1 else torchrun
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
