@@ -21,14 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lichen.config import SamplerName, ScheduleName
+from lichen.config import SamplerName, ScheduleName, network_calls
 from lichen.diffusion import (
     SAMPLERS,
     Denoise,
     GaussianMixture,
     ddim,
     make_alphas_cumprod,
-    network_calls,
     noise_levels,
     unipc,
 )

@@ -25,15 +25,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean
+
+from lichen.carbon.years import Monthly, Yearly, level, seasonal_index, yearly_means
 
 ATTRIBUTION = (
     "Electricity carbon intensity: Ember, Monthly and Yearly Electricity Data, CC BY 4.0 (https://ember-energy.org). "
     "Selection and format changed."
 )
 INDEX_YEARS = range(2020, 2025)
-FEWEST_INDEX_YEARS = 3
-LEVEL_YEARS = 5
 TABLE = Path(__file__).resolve().parents[1] / "src" / "lichen" / "carbon" / "intensity.csv"
 
 # ISO 3166-1 alpha-3 to alpha-2, for the countries in the data; made once with pycountry 26.2. Kosovo has no ISO code:
@@ -67,37 +66,19 @@ DC Washington, D.C.;WV West Virginia;WI Wisconsin;WY Wyoming
 """
 STATES = dict(state.split(" ", maxsplit=1) for state in _STATE_CODES.strip().replace("\n", ";").split(";"))
 
-Yearly = dict[int, float]
-Monthly = dict[tuple[int, int], float]
-
-
-def seasonal_index(monthly: Monthly, year: int) -> tuple[float, ...] | None:
-    """Each month / the mean of the year's twelve months; ``None`` where a month is missing."""
-    months = [monthly.get((year, month)) for month in range(1, 13)]
-    known = [value for value in months if value is not None]
-    return tuple(value / fmean(known) for value in known) if len(known) == 12 else None
-
 
 def index_columns(monthly: Monthly) -> list[str]:
-    """Mean, lowest and highest index of each month over the complete years; 36 cells, or 36 blanks."""
-    shapes = [shape for year in INDEX_YEARS if (shape := seasonal_index(monthly, year)) is not None]
-    if len(shapes) < FEWEST_INDEX_YEARS:
+    """Mean, lowest and highest index of each month; 36 cells, or 36 blanks."""
+    index = seasonal_index(monthly, INDEX_YEARS)
+    if index is None:
         return [""] * 36
-    return [f"{figure:.3f}" for month in zip(*shapes, strict=True) for figure in (fmean(month), min(month), max(month))]
+    return [f"{figure:.3f}" for month in index for figure in (month.estimate or 0.0, month.low, month.high)]
 
 
 def level_columns(yearly: Yearly) -> list[str]:
     """The latest year, its level, and the lowest and highest level of the five years up to it."""
-    latest = max(yearly)
-    recent = [level for year, level in yearly.items() if latest - LEVEL_YEARS < year]
-    return [str(latest), *(f"{level:.2f}" for level in (yearly[latest], min(recent), max(recent)))]
-
-
-def yearly_means(monthly: Monthly) -> Yearly:
-    """The plain mean of the twelve months of each complete year."""
-    years = {year for year, _ in monthly}
-    complete = {year for year in years if all((year, month) in monthly for month in range(1, 13))}
-    return {year: fmean(monthly[year, month] for month in range(1, 13)) for year in complete}
+    year, g_per_kwh = level(yearly)
+    return [str(year), *(f"{figure:.2f}" for figure in (g_per_kwh.estimate or 0.0, g_per_kwh.low, g_per_kwh.high))]
 
 
 def header() -> list[str]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lichen.carbon import (
     Range,
+    contract,
     energy_text,
     equivalents,
     grams,
@@ -181,3 +182,16 @@ def test_a_missing_energy_is_written_as_no_reading_and_not_as_zero() -> None:
     assert energy_text(None) == "no reading"
     assert energy_text(0.0) == "0 J"
     assert energy_text(4.43e6) == "1.23 kWh"
+
+
+def test_a_contract_is_one_figure_without_season_or_spread() -> None:
+    place = contract(56, "FR")
+    assert (place.g_per_kwh.low, place.g_per_kwh.estimate, place.g_per_kwh.high) == (56, 56, 56)
+    assert (place.zone, place.year, place.month) == ("FR", None, None)
+    assert "given by the user" in place.attribution
+
+
+@pytest.mark.parametrize("g_per_kwh", [0, -5, float("nan"), float("inf")])
+def test_no_contract_has_electricity_without_a_life_cycle(g_per_kwh: float) -> None:
+    with pytest.raises(CarbonError, match="life cycle"):
+        contract(g_per_kwh)

@@ -10,6 +10,7 @@ import pytest
 
 from lichen.carbon import load_table
 from lichen.carbon.table import PACKAGED_TABLE
+from lichen.carbon.years import shape_of_year
 from lichen.errors import CarbonError
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "make_carbon_table.py"
@@ -45,7 +46,8 @@ def test_the_dirtiest_month_of_2024_over_the_cleanest_is_the_published_ratio(
 ) -> None:
     rows = script.read(ember / "derived_country_monthly.csv")
     monthly = {(int(row["year"]), int(row["month"])): value for row, value in rows if row["iso3"] == iso3}
-    index = script.seasonal_index(monthly, 2024)
+    index = shape_of_year(monthly, 2024)
+    assert index is not None
     assert max(index) / min(index) == pytest.approx(ratio, abs=0.005)
 
 
@@ -115,3 +117,44 @@ def test_a_newer_file_of_the_same_layout_brings_its_own_attribution(tmp_path: Pa
     table = load_table(file)
     assert (table.zones["FR"].year, table.zones["FR"].level.estimate) == (2025, 20)
     assert table.attribution == "Measured by me"
+
+
+def listed(path: Path, *rows: str, columns: str = "zone,year,month,gco2e_per_kwh") -> Path:
+    path.write_text("\n".join((columns, *rows)) + "\n")
+    return path
+
+
+def test_a_plain_list_of_figures_is_a_table_with_level_spread_and_season(tmp_path: Path) -> None:
+    months = [f"FR,{year},{month},{100 + month}" for year in (2023, 2024, 2025) for month in range(1, 13)]
+    file = listed(tmp_path / "new.csv", "FRA,2024,,50", "fr,2025,,40", "DE,2025,,300", *months)
+    table = load_table(file)
+    france, germany = table.zones["FR"], table.zones["DE"]
+    assert (france.name, france.iso3, france.year) == ("France", "FRA", 2025)
+    assert (france.level.low, france.level.estimate, france.level.high) == (40, 40, 40)
+    assert france.seasonal_index is not None
+    assert france.seasonal_index[11].estimate == pytest.approx(112 / 106.5)
+    assert germany.seasonal_index is None
+    assert "new.csv" in table.attribution
+
+
+def test_the_columns_of_ember_will_do_and_months_alone_make_a_level(tmp_path: Path) -> None:
+    rows = [f"NOR,Norway,2025,{month},{month}" for month in range(1, 13)]
+    file = listed(tmp_path / "ember.csv", *rows, columns="iso3,country,year,month,gco2e_per_kwh")
+    assert load_table(file).zones["NO"].level.estimate == pytest.approx(6.5)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("FR,2025,13,50", "month 13 is none"),
+        ("FR,2025,,0", "must be positive"),
+        ("FR,2025,,nan", "must be positive"),
+        ("FR,soon,,50", "row 1"),
+        (",2025,,50", "names no zone"),
+        ("FR,2025,1,50", "neither a yearly figure nor twelve months"),
+        ("FR,2025", "row 1"),
+    ],
+)
+def test_an_impossible_row_of_a_plain_list_is_named(tmp_path: Path, row: str, why: str) -> None:
+    with pytest.raises(CarbonError, match=why):
+        load_table(listed(tmp_path / "bad.csv", row))

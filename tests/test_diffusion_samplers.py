@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lichen.config import SamplerName
+from lichen.config import SamplerName, network_calls
 from lichen.diffusion import (
     SAMPLERS,
     Denoise,
@@ -18,7 +18,6 @@ from lichen.diffusion import (
     add_noise,
     ddpm,
     make_alphas_cumprod,
-    network_calls,
     noise_levels,
     sigmas_of,
     unipc,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import arg
 
 from lichen.errors import ConfigError
 
@@ -205,18 +207,66 @@ class AuditConfig:
 class CarbonConfig:
     """Where and when the energy is used; a view, applied after measuring."""
 
-    grid: str | None = None
+    grid: Annotated[str | None, arg(aliases=("--grid",))] = None
     """Country (ISO 3166: FR or FRA) or US state (US-CA) whose electricity is used; unknown: a range, never a guess."""
-    month: int | None = None
+    month: Annotated[int | None, arg(aliases=("--month",))] = None
     """Month 1 to 12 whose intensity applies; default: the yearly mean."""
-    pue: float | None = None
+    pue: Annotated[float | None, arg(aliases=("--pue",))] = None
     """Power usage effectiveness of the building; default: a range from 1.0 to 1.58 (world average)."""
+    intensity: Annotated[float | None, arg(aliases=("--intensity",))] = None
+    """Grams of CO2e per kWh as your supplier states them, upstream included; default: the table's figure for grid."""
+    intensity_file: Annotated[Path | None, arg(aliases=("--intensity-file",))] = None
+    """CSV of newer intensities: rows of zone,year,month,gco2e_per_kwh; default: the packaged table (Ember)."""
+    embodied_g_per_h: float | None = None
+    """Grams of CO2e per hour of use from making the hardware: its footprint / hours of its life; default: left out."""
+    embodied_source: str | None = None
+    """Where the embodied figure is from; it must be told with it."""
 
     def __post_init__(self) -> None:
         if self.month is not None:
             _between("carbon.month", self.month, 1, 12)
         if self.pue is not None:
             _between("carbon.pue", self.pue, 1.0, 10.0)
+        if self.intensity is not None:
+            _positive("carbon.intensity", self.intensity)
+            if self.month is not None:
+                raise ConfigError(
+                    "carbon.intensity is one figure and carbon.month asks for a season",
+                    fix="give --carbon.intensity alone, or --carbon.grid with --carbon.month",
+                )
+        if (self.embodied_g_per_h is None) != (not self.embodied_source):
+            raise ConfigError(
+                "carbon.embodied-g-per-h and carbon.embodied-source only make sense together",
+                fix="give both, or neither",
+            )
+        if self.embodied_g_per_h is not None:
+            _positive("carbon.embodied-g-per-h", self.embodied_g_per_h)
+
+    @property
+    def place_is_known(self) -> bool:
+        """Whether grams have an estimate and not just a range over the world."""
+        return self.grid is not None or self.intensity is not None
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """What a run may use at most, all its sessions together; training stops with a checkpoint before it uses more."""
+
+    carbon_g: float | None = None
+    """Grams of CO2e; the place must be known."""
+    energy_kwh: float | None = None
+    """Kilowatt-hours of the computer itself."""
+    hours: float | None = None
+    """Hours of work."""
+
+    def __post_init__(self) -> None:
+        for name in ("carbon_g", "energy_kwh", "hours"):
+            value = getattr(self, name)
+            if value is not None:
+                _positive(f"budget.{name.replace('_', '-')}", value)
+
+    def __bool__(self) -> bool:
+        return any(limit is not None for limit in (self.carbon_g, self.energy_kwh, self.hours))
 
 
 @dataclass(frozen=True)
@@ -240,7 +290,20 @@ class RunConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
+
+    def __post_init__(self) -> None:
+        if self.budget.carbon_g is not None and not self.carbon.place_is_known:
+            raise ConfigError(
+                f"budget.carbon-g is {self.budget.carbon_g:g}, and without a place nobody knows the grams",
+                fix="name the place with --carbon.grid, e.g. FR, or set --budget.energy-kwh",
+            )
+
+
+def network_calls(sampler: SamplerName, steps: int) -> int:
+    """How many times the denoiser runs for each image when ``sampler`` visits ``steps`` noise levels."""
+    return 2 * steps - 1 if sampler == "heun" else steps
 
 
 def _at_least(name: str, value: float, least: float) -> None:

@@ -16,11 +16,12 @@ from operator import add
 from pathlib import Path
 from typing import Any, Literal
 
-from lichen.carbon import J_PER_KWH, Range, grams, intensity
+from lichen.carbon import J_PER_KWH, Range, grams
 from lichen.config import CarbonConfig, RunConfig
 from lichen.energy import read_traces
 from lichen.energy import total as total_energy
 from lichen.errors import LichenError
+from lichen.place import place_of
 from lichen.runs import RunFolder, find_runs
 from lichen.settings import load_settings
 
@@ -136,7 +137,7 @@ def _energy(folder: RunFolder, summary: dict[str, Any] | None) -> Joules | None:
 
 
 def _carbon(energy: Joules | None, carbon: CarbonConfig) -> Range | None:
-    return None if energy is None else grams(energy, intensity(carbon.grid, carbon.month), carbon.pue)
+    return None if energy is None else grams(energy, place_of(carbon), carbon.pue)
 
 
 def _last_used(folder: RunFolder) -> str | None:

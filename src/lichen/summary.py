@@ -7,10 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lichen import __version__
-from lichen.carbon import PUE_RANGE, equivalents, grams, intensity
-from lichen.config import CarbonConfig, RunConfig
+from lichen.carbon import PUE_RANGE, equivalents, grams
+from lichen.config import CarbonConfig, RunConfig, network_calls
 from lichen.energy import PhaseEnergy, Session, read_sessions, read_traces, total
 from lichen.images.types import spacing_mm
+from lichen.place import place_of
 from lichen.runs import RunFolder, now
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
     Raises:
         CarbonError: the place, month or PUE is unknown or impossible.
     """
-    place = intensity(carbon.grid, carbon.month)
+    place = place_of(carbon)
     total, phases = summary["energy"]["total"], summary["energy"]["phases"]
     if total["low_j"] is None:
         return {**summary, "carbon": None}
@@ -135,8 +136,6 @@ def _about_model(config: RunConfig, generator: Generator, quality: Quality) -> d
 
 
 def _about_sampling(config: RunConfig, generator: Generator) -> dict[str, Any]:
-    from lichen.diffusion import network_calls
-
     calls = network_calls(config.sampling.sampler, config.sampling.steps)
     return {**asdict(config.sampling), "network_calls": calls, "checkpoint_sha256": generator.sha256}
 

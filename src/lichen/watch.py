@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lichen.carbon import grams, grams_text, intensity
+from lichen.carbon import grams, grams_text
 from lichen.config import CarbonConfig
 from lichen.energy import Energy, Trace, find_meters, trace_name
+from lichen.place import place_of
 from lichen.progress import Progress
 from lichen.team import ALONE, Team
 
@@ -23,7 +24,7 @@ class Watch:
     def __init__(self, trace: Trace, carbon: CarbonConfig, *, quiet: bool, team: Team = ALONE) -> None:
         self.trace, self.team = trace, team
         self.quiet = quiet or not team.leads
-        self._intensity, self._pue = intensity(carbon.grid, carbon.month), carbon.pue
+        self._intensity, self._pue = place_of(carbon), carbon.pue
 
     @contextmanager
     def phase(self, name: str, total: int) -> Iterator[Progress]:
@@ -61,7 +62,7 @@ def watching(folder: Path, carbon: CarbonConfig, *, quiet: bool, team: Team = AL
     What counts for the whole machine is read by one process on each.
     """
     # an unknown place is the user's mistake: say so before anything is measured
-    intensity(carbon.grid, carbon.month)
+    place_of(carbon)
     meters = find_meters(whole_machine=team.local_rank == 0)
     with Trace(folder / trace_name(team.rank), meters, synchronise=_synchronise) as trace:
         watch = Watch(trace, carbon, quiet=quiet, team=team)

@@ -11,9 +11,20 @@ Figures must be shown with ``place.attribution``.
 
 from lichen.carbon.emissions import J_PER_KWH, PUE_RANGE, grams
 from lichen.carbon.equivalents import Equivalent, equivalents
-from lichen.carbon.intensity import Intensity, find_zone, intensity
+from lichen.carbon.intensity import Intensity, contract, find_zone, intensity
 from lichen.carbon.ranges import Range
-from lichen.carbon.table import Table, Zone, load_table
+from lichen.carbon.table import load_table
+from lichen.carbon.whatif import (
+    Footprint,
+    Outcome,
+    Plan,
+    all_year,
+    everywhere,
+    overtakes_at,
+    ratio_text,
+    synthesis_j,
+    what_if,
+)
 from lichen.carbon.words import (
     energy_range_text,
     energy_text,
@@ -23,18 +34,25 @@ from lichen.carbon.words import (
     mass,
     number,
 )
+from lichen.carbon.zones import Table, Zone
 
 __all__ = [
     "J_PER_KWH",
     "PUE_RANGE",
     "Equivalent",
+    "Footprint",
     "Intensity",
+    "Outcome",
+    "Plan",
     "Range",
     "Table",
     "Zone",
+    "all_year",
+    "contract",
     "energy_range_text",
     "energy_text",
     "equivalents",
+    "everywhere",
     "figures",
     "find_zone",
     "grams",
@@ -44,4 +62,8 @@ __all__ = [
     "load_table",
     "mass",
     "number",
+    "overtakes_at",
+    "ratio_text",
+    "synthesis_j",
+    "what_if",
 ]

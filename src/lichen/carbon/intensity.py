@@ -6,10 +6,12 @@ The figures are life-cycle emissions of the electricity produced in a zone; impo
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 
 from lichen.carbon.ranges import Range
-from lichen.carbon.table import Table, Zone, load_table
+from lichen.carbon.table import load_table
+from lichen.carbon.zones import Table, Zone
 from lichen.errors import CarbonError
 
 # The one code in wide use that ISO 3166 reserves beside the official one.
@@ -62,6 +64,24 @@ def intensity(grid: str | None, month: int | None = None, *, table: Table | None
         note = f"no monthly figures for {zone.name}: the yearly level, widened by other countries' seasons"
         return _of(zone, month, widened, table, note)
     return _of(zone, month, _product(zone.level, zone.seasonal_index[month - 1]), table)
+
+
+def contract(g_per_kwh: float, grid: str | None = None, *, table: Table | None = None) -> Intensity:
+    """The intensity that somebody states, e.g. their supplier's: no table, no season, no spread.
+
+    ``grid`` only names the place. Raises ``CarbonError`` unless the figure is positive: life-cycle figures are never
+    0, that of wind power is about 12 g/kWh.
+    """
+    if not 0 < g_per_kwh < math.inf:
+        raise CarbonError(
+            f"an intensity of {g_per_kwh:g} g/kWh is impossible: all electricity has a life cycle",
+            fix="give the supplier's figure with its upstream emissions, e.g. --intensity 12 for wind power",
+        )
+    zone = None if grid is None else find_zone(grid, table)
+    name = "the contract" if zone is None else f"{zone.name}, by contract"
+    note = f"{g_per_kwh:g} g/kWh as given by the user, not from a table"
+    attribution = f"Electricity carbon intensity: {note}."
+    return Intensity(Range(*[g_per_kwh] * 3), zone.code if zone else None, name, None, None, attribution, note)
 
 
 def find_zone(grid: str, table: Table | None = None) -> Zone:

@@ -23,6 +23,11 @@ class Range:
         estimate = None if self.estimate is None else self.estimate / parts
         return Range(self.low / parts, estimate, self.high / parts)
 
+    def times(self, factor: float) -> Range:
+        """So many times this figure."""
+        estimate = None if self.estimate is None else self.estimate * factor
+        return Range(self.low * factor, estimate, self.high * factor)
+
     def __add__(self, other: Range) -> Range:
         """The sum of two figures whose errors go the same way; without an estimate if either has none."""
         if self.estimate is None or other.estimate is None:

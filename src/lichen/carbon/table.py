@@ -1,77 +1,74 @@
 """The table of carbon intensities: 209 countries, 50 US states and the US capital; the packaged one or a newer file.
 
-``scripts/make_carbon_table.py`` makes the file and says what each column means and how it was computed.
+``scripts/make_carbon_table.py`` makes the packaged file and says what each column means and how it was computed. A
+newer one may have that layout or be a plain list of figures, one a row:
+
+    zone,year,month,gco2e_per_kwh
+
+with the code of a country or US state, and no month for the level of a whole year. Ember's own column ``iso3`` will do
+in place of ``zone``.
 """
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from lichen.carbon.listed import FIGURE, zones_of_list
 from lichen.carbon.ranges import Range
+from lichen.carbon.zones import MONTHS, Table, Zone
 from lichen.errors import CarbonError
 
 PACKAGED_TABLE = Path(__file__).with_name("intensity.csv")
-MONTHS = range(1, 13)
 _COLUMNS = ("zone", "iso3", "name", "year", "level", "level_low", "level_high")
 _MONTH_COLUMNS = tuple(f"m{month:02}{end}" for month in MONTHS for end in ("_low", "", "_high"))
 
 
-@dataclass(frozen=True)
-class Zone:
-    """A place whose electricity has a known intensity."""
-
-    code: str
-    """ISO 3166-1 alpha-2, e.g. ``FR``, or ISO 3166-2 for a US state, e.g. ``US-CA``."""
-    iso3: str
-    """ISO 3166-1 alpha-3; empty for a state."""
-    name: str
-    year: int
-    """The latest year with a level."""
-    level: Range
-    """g CO2e per kWh: the latest year's mean, within the lowest and highest yearly mean of the five years up to it."""
-    seasonal_index: tuple[Range, ...] | None
-    """Twelve of month / mean of its year over 2020 to 2024; ``None`` where too few months are known."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """All zones by code, with the words that must go with any figure of theirs."""
-
-    zones: dict[str, Zone]
-    attribution: str
-
-    def countries(self) -> tuple[Zone, ...]:
-        """The zones that are countries, each with the level of its latest year."""
-        return tuple(zone for zone in self.zones.values() if zone.iso3)
-
-
 @cache
 def load_table(path: Path = PACKAGED_TABLE) -> Table:
-    """The table in a CSV file of the packaged layout.
+    """The table in a CSV file of the packaged layout, or of a plain list of figures.
 
-    Lines before the header that start with ``#`` are comments; the first is the attribution. Raises ``CarbonError``,
-    naming file and row, if a column is missing or a figure is not positive (an exact 0 is missing, not a clean grid).
+    Lines before the header that start with ``#`` are comments; the first is the attribution, which only a plain list
+    may lack. Raises ``CarbonError``, naming file and row, if a column is missing or a figure is not positive (an exact
+    0 is missing, not a clean grid).
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise CarbonError(f"{path} cannot be read as a table of intensities: {error}", fix=_MAKE_IT) from error
+        raise CarbonError(f"{path} cannot be read as a table of intensities: {error}", fix=_LAYOUT) from error
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     reader = csv.DictReader(line for line in lines if not line.startswith("#"))
-    missing = [name for name in (*_COLUMNS, *_MONTH_COLUMNS) if name not in (reader.fieldnames or ())]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise CarbonError(f"{path} lacks the columns {', '.join(missing[:3])}{more}", fix=_MAKE_IT)
-    zones = [_zone(path, row) for row in reader]
+    columns = reader.fieldnames or ()
+    if FIGURE in columns:
+        _require(path, columns, ("iso3" if "iso3" in columns else "zone", "year"))
+        zones = _listed(path, list(reader))
+        comments = comments or [f"Electricity carbon intensity: {path.name}, a file given by the user"]
+    else:
+        _require(path, columns, (*_COLUMNS, *_MONTH_COLUMNS))
+        zones = [_zone(path, row) for row in reader]
     if not zones or not comments:
-        raise CarbonError(f"{path} has no {'zones' if comments else 'attribution in its first line'}", fix=_MAKE_IT)
+        raise CarbonError(f"{path} has no {'zones' if comments else 'attribution in its first line'}", fix=_LAYOUT)
     return Table(zones={zone.code: zone for zone in zones}, attribution=comments[0])
 
 
-_MAKE_IT = "make the file with scripts/make_carbon_table.py"
+_LAYOUT = f"give rows of zone,year,month,{FIGURE} (no month: the whole year), or a file of the packaged layout"
+
+
+def _require(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise CarbonError(f"{path} lacks the columns {', '.join(missing[:3])}{more}", fix=_LAYOUT)
+
+
+def _listed(path: Path, rows: Sequence[dict[str, str]]) -> list[Zone]:
+    packaged = load_table().zones.values()
+    try:
+        return list(zones_of_list(rows, {name: zone for zone in packaged for name in (zone.code, zone.iso3) if name}))
+    except ValueError as error:
+        raise CarbonError(f"{path} has an impossible {error}", fix=_LAYOUT) from error
 
 
 def _zone(path: Path, row: dict[str, str]) -> Zone:
@@ -88,7 +85,7 @@ def _zone(path: Path, row: dict[str, str]) -> Zone:
             seasonal_index=index,
         )
     except (ValueError, TypeError) as error:
-        raise CarbonError(f"{path} has an impossible row for zone {row['zone']}: {error}", fix=_MAKE_IT) from error
+        raise CarbonError(f"{path} has an impossible row for zone {row['zone']}: {error}", fix=_LAYOUT) from error
 
 
 def _positive(row: dict[str, str], low: str, estimate: str, high: str) -> Range:

@@ -17,7 +17,6 @@ from lichen.diffusion.samplers import (
     ddpm,
     dpmpp_2m,
     heun,
-    network_calls,
     unipc,
 )
 from lichen.diffusion.schedule import LEVELS, make_alphas_cumprod, noise_levels, sigmas_of
@@ -37,7 +36,6 @@ __all__ = [
     "dpmpp_2m",
     "heun",
     "make_alphas_cumprod",
-    "network_calls",
     "noise_levels",
     "sigmas_of",
     "target",

@@ -201,11 +201,6 @@ SAMPLERS: Mapping[SamplerName, Sampler] = MappingProxyType(
 """The samplers by the names that settings use."""
 
 
-def network_calls(name: SamplerName, steps: int) -> int:
-    """How many times ``denoise`` runs over ``steps`` steps."""
-    return 2 * steps - 1 if name == "heun" else steps
-
-
 def _step_ddim(x: Tensor, x0: Tensor, s: float, u: float) -> Tensor:
     """Along the line from x to x0, exactly x0 at u = 0."""
     return x0 + u / s * (x - x0)
