@@ -130,7 +130,7 @@ def test_a_plain_list_of_figures_is_a_table_with_level_spread_and_season(tmp_pat
     table = load_table(file)
     france, germany = table.zones["FR"], table.zones["DE"]
     assert (france.name, france.iso3, france.year) == ("France", "FRA", 2025)
-    assert (france.level.low, france.level.estimate, france.level.high) == (40, 40, 40)
+    assert (france.level.low, france.level.estimate, france.level.high) == (40, 40, 50)
     assert france.seasonal_index is not None
     assert france.seasonal_index[11].estimate == pytest.approx(112 / 106.5)
     assert germany.seasonal_index is None
