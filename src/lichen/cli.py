@@ -1,7 +1,7 @@
 """The ``lichen`` command: one short function per command, and one place where errors become two lines and a code.
 
-Exit codes: 0 ok, 1 verdict failed, 2 something given cannot be used, 3 inconclusive, 70 a defect of lichen,
-130 interrupted.
+Exit codes: 0 ok, 1 verdict failed, 2 something given cannot be used, 3 inconclusive, 4 a budget does not allow it,
+70 a defect of lichen, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lichen import __version__
 from lichen.arguments import parse
-from lichen.errors import LichenError
+from lichen.errors import BudgetError, LichenError
 from lichen.stopping import Stopped, listening
 from lichen.team import joined
 
@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lichen.config import ImagesConfig, RunConfig
-    from lichen.options import RunOptions
+    from lichen.options import PredictOptions, RunOptions
     from lichen.presets import PresetName
 
+S = TypeVar("S", "RunOptions", "PredictOptions")
+"""Options that hold all settings."""
+
+BUDGET_CODE = 4
 DEFECT_CODE = 70
 VERDICT_CODES = {"clean": 0, "copies": 1, "inconclusive": 3}
 
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             code = _run_command(arguments)
     except LichenError as error:
         print(f"{_who()}error: {error}", file=sys.stderr)
-        code = 2
+        code = BUDGET_CODE if isinstance(error, BudgetError) else 2
     except Stopped:
         print(f"{_who()}stopped as asked; the same command again goes on from here", file=sys.stderr)
         code = 0
@@ -79,7 +83,9 @@ def _run_command(arguments: list[str]) -> int:
 
 def run(arguments: list[str]) -> int:
     """Train, sample, measure, audit and report in one run folder."""
-    options, config = _run_options(arguments, "run")
+    from lichen.options import RunOptions
+
+    options, config = _settings(RunOptions, arguments, "run")
     from lichen.chain import run as run_chain
     from lichen.runs import RunFolder
     from lichen.words import in_ten_lines
@@ -118,7 +124,9 @@ def images(arguments: list[str]) -> int:
 
 def train(arguments: list[str]) -> int:
     """Train a generator and stop there."""
-    options, config = _run_options(arguments, "train")
+    from lichen.options import RunOptions
+
+    options, config = _settings(RunOptions, arguments, "train")
     from lichen.chain import train_only
     from lichen.runs import RunFolder
 
@@ -138,7 +146,7 @@ def sample(arguments: list[str]) -> int:
     options = parse(SampleOptions, "sample", arguments)
     stored = _stored_settings(options.model)
     if stored is not None:  # what the run said is the default
-        default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon)
+        default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon, budget=stored.budget)
         options = parse(SampleOptions, "sample", arguments, default)
     from lichen.chain import holding, sample_only, set_up
     from lichen.config import TrainingConfig
@@ -152,7 +160,8 @@ def sample(arguments: list[str]) -> int:
     home = RunFolder(options.model if is_run and options.out is None else folder)
     with joined() as team:
         device = set_up(TrainingConfig(device=options.device), team)
-        with holding(home, team), watching(home.path, options.carbon, quiet=options.quiet, team=team) as watch:
+        watch_with = watching(home.path, options.carbon, quiet=options.quiet, team=team, budget=options.budget)
+        with holding(home, team), watch_with as watch:
             drawn = sample_only(checkpoint, options.sampling, folder, device, watch)
             cost = watch.grams_spent()
     if not team.leads:
@@ -227,6 +236,37 @@ def report(arguments: list[str]) -> int:
     folder.write_summary(summary)
     path = write_report(folder.path)
     _show(options.json, {"report": str(path), "summary": summary}, in_ten_lines(summary, folder.path))
+    return 0
+
+
+def predict(arguments: list[str]) -> int:
+    """Say what a run would take, before it is run."""
+    from lichen.options import PredictOptions
+
+    options, config = _settings(PredictOptions, arguments, "predict")
+    from lichen.chain.predicting import predict as predict_run
+
+    if not options.quiet:
+        print("timing some real steps; this takes up to a minute", file=sys.stderr)
+    found = predict_run(config, options.samples, options.images_seen)
+    _show(options.json, found.as_json(), str(found))
+    return 0
+
+
+def whatif(arguments: list[str]) -> int:
+    """Say what a finished run would have cost elsewhere, in another month or with other numbers."""
+    from lichen.options import WhatifOptions
+
+    options = parse(WhatifOptions, "whatif", arguments)
+    stored = _stored_settings(options.run)
+    if stored is not None:
+        options = parse(WhatifOptions, "whatif", arguments, WhatifOptions(options.run, carbon=stored.carbon))
+    from lichen.whatif import what_if_of_run
+
+    found = what_if_of_run(options.run, options.carbon, options.samples, options.steps, options.shared_over)
+    if options.chart is not None:
+        found.write_chart(options.chart)
+    _show(options.json, found.as_json(), found.table(all_places=options.places))
     return 0
 
 
@@ -313,6 +353,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "sample": sample,
     "audit": audit,
     "report": report,
+    "predict": predict,
+    "whatif": whatif,
     "runs": runs,
     "measure": measure,
     "slurm": slurm,
@@ -326,7 +368,8 @@ def _overview() -> str:
         f"lichen {__version__}: train generative models of medical images, know what they cost,\n"
         "and whose images are in the output.\n\n"
         f"usage: lichen COMMAND [options]\n\n{commands}\n\n"
-        "lichen COMMAND --help lists the options. Exit codes: 0 ok, 1 verdict failed, 2 error, 3 inconclusive.\n"
+        "lichen COMMAND --help lists the options.\n"
+        "Exit codes: 0 ok, 1 verdict failed, 2 error, 3 inconclusive, 4 a budget does not allow it.\n"
         "First steps: lichen run --preset demo, or the same with --images.path DIR for your own images."
     )
 
@@ -340,28 +383,27 @@ def _unknown(name: str) -> LichenError:
     )
 
 
-def _run_options(arguments: list[str], name: str) -> tuple[RunOptions, RunConfig]:
-    """The options of ``run`` and ``train``: preset, then YAML file, then command line.
+def _settings(options: type[S], arguments: list[str], name: str) -> tuple[S, RunConfig]:
+    """The options of a command that takes all settings: preset, then YAML file, then command line.
 
     Which preset applies depends on the images, and which images on file and command line: so the command line is read
     once for the file, once for the images, and once for all.
     """
     from lichen.config import RunConfig
-    from lichen.options import RunOptions
     from lichen.settings import load_settings
 
-    def parsed(config: RunConfig) -> RunOptions:
+    def parsed(config: RunConfig) -> S:
         sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)}
-        return parse(RunOptions, name, arguments, default=RunOptions(**sections))
+        return parse(options, name, arguments, default=options(**sections))
 
     def in_file(base: RunConfig) -> RunConfig:
         return base if file is None else load_settings(file, base)
 
     first = parsed(RunConfig())
-    file = first.config
+    file: Path | None = first.config
     images = parsed(in_file(RunConfig())).images
-    options = parsed(in_file(_preset(first.preset, images)))
-    return options, RunConfig(**{field.name: getattr(options, field.name) for field in dataclasses.fields(RunConfig)})
+    found = parsed(in_file(_preset(first.preset, images)))
+    return found, RunConfig(**{field.name: getattr(found, field.name) for field in dataclasses.fields(RunConfig)})
 
 
 def _preset(name: PresetName, images: ImagesConfig) -> RunConfig:

@@ -242,11 +242,6 @@ class CarbonConfig:
         if self.embodied_g_per_h is not None:
             _positive("carbon.embodied-g-per-h", self.embodied_g_per_h)
 
-    @property
-    def place_is_known(self) -> bool:
-        """Whether grams have an estimate and not just a range over the world."""
-        return self.grid is not None or self.intensity is not None
-
 
 @dataclass(frozen=True)
 class BudgetConfig:
@@ -292,13 +287,6 @@ class RunConfig:
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
-
-    def __post_init__(self) -> None:
-        if self.budget.carbon_g is not None and not self.carbon.place_is_known:
-            raise ConfigError(
-                f"budget.carbon-g is {self.budget.carbon_g:g}, and without a place nobody knows the grams",
-                fix="name the place with --carbon.grid, e.g. FR, or set --budget.energy-kwh",
-            )
 
 
 def network_calls(sampler: SamplerName, steps: int) -> int:

@@ -8,11 +8,12 @@
     ├── RunError                a run folder is in use, is not one, or belongs to other settings
     ├── EnergyError             a trace of energy readings cannot be read
     ├── CarbonError             a place, month or PUE is unknown or impossible
+    ├── BudgetError             a budget does not allow the work, or is spent
     ├── AuditError              the sets given cannot be compared
     └── DependencyError         an optional package or device is needed and not there
 
-The command line prints a ``LichenError`` as two lines and exits with 2. Every other exception is a defect of lichen
-and keeps its traceback.
+The command line prints a ``LichenError`` as two lines and exits with 2, or 4 for a ``BudgetError``. Every other
+exception is a defect of lichen and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class EnergyError(LichenError):
 
 class CarbonError(LichenError):
     """A place, month or PUE is unknown or impossible."""
+
+
+class BudgetError(LichenError):
+    """A budget does not allow the work, or is spent; what was trained so far is saved."""
 
 
 class AuditError(LichenError):

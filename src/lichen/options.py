@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from lichen.config import AuditConfig, CarbonConfig, ImagesConfig, PhantomKind, RunConfig, SamplingConfig
+from lichen.config import AuditConfig, BudgetConfig, CarbonConfig, ImagesConfig, PhantomKind, RunConfig, SamplingConfig
 from lichen.presets import PresetName
 
 
@@ -26,6 +26,48 @@ class RunOptions(RunConfig):
     """Print the summary as JSON."""
     quiet: bool = False
     """Show no progress."""
+
+
+@dataclass(frozen=True)
+class PredictOptions(RunConfig):
+    """Say what a run would take on this machine: time, energy, CO2e and memory, with 90 % intervals.
+
+    Some seconds of its real training step, network call and decoder are timed; nothing is trained or kept.
+    """
+
+    samples: int | None = None
+    """Synthetic images to plan for; default: sampling.count."""
+    images_seen: int | None = None
+    """Images that the denoiser is to see; default: training.images_seen."""
+    preset: PresetName = "standard"
+    """Settings to start from: 'demo' or 'standard'; chosen for 2D or 3D by the images."""
+    config: Path | None = None
+    """YAML file of settings that replace the preset's; options on the command line replace both."""
+    json: bool = False
+    """Print the forecast as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class WhatifOptions:
+    """Say what a finished run would have cost elsewhere, in another month or with other numbers. Nothing is run."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    samples: int | None = None
+    """Number of synthetic images; default: as many as were drawn."""
+    steps: int | None = None
+    """Steps of the sampler; default: as it was."""
+    shared_over: int | None = None
+    """Images that the training is shared over, in the figure per image; default: the samples."""
+    places: bool = False
+    """List every country, the cleanest first."""
+    chart: Path | None = None
+    """Write countries and months as a picture to this SVG file."""
+    json: bool = False
+    """Print everything as JSON."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +98,7 @@ class SampleOptions:
     """Folder for the images; default: samples/ of the run folder."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     device: str = "auto"
     """'cpu', 'cuda', 'cuda:1', or 'auto' for a GPU if there is one."""
     json: bool = False

@@ -24,7 +24,8 @@ def silent(_: int) -> None:
 class Progress:
     """A bar on a terminal; elsewhere a plain line at the end and each ``line_every_s`` seconds.
 
-    ``note`` is asked for a few words at each redraw, e.g. the grams so far.
+    ``note`` is asked for a few words at each redraw, e.g. the grams so far. ``done`` is what an earlier process did.
+    ``after`` is called after each piece, and may end the work by raising.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class Progress:
         note: Callable[[], str] = str,
         line_every_s: float = 60.0,
         quiet: bool = False,
+        after: Callable[[], None] | None = None,
     ) -> None:
-        self.title, self.total, self.done, self.note = title, total, done, note
+        self.title, self.total, self.done, self.note, self.after = title, total, done, note, after
         self.line_every_s, self.quiet = line_every_s, quiet
         self._first, self._start = done, time.monotonic()
         self._shown = self._start
@@ -56,6 +58,12 @@ class Progress:
             bar.set_postfix_str(self.note(), refresh=True)
         return self
 
+    @property
+    def share(self) -> float:
+        """How much of what there was to do at the start is done, from 0 to 1."""
+        to_do = self.total - self._first
+        return min(1.0, (self.done - self._first) / to_do) if to_do > 0 else 1.0
+
     def __call__(self, images: int) -> None:
         """Count ``images`` more as finished."""
         self.done += images
@@ -68,6 +76,8 @@ class Progress:
         elif not self.quiet and now - self._shown >= self.line_every_s:
             self._shown = now
             self._print_line(now)
+        if self.after is not None:
+            self.after()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -10,9 +10,11 @@ from lichen import __version__
 from lichen.carbon import PUE_RANGE, equivalents, grams
 from lichen.config import CarbonConfig, RunConfig, network_calls
 from lichen.energy import PhaseEnergy, Session, read_sessions, read_traces, total
+from lichen.footprint import footprint_of
+from lichen.hindsight import forecast_and_what_came
 from lichen.images.types import spacing_mm
 from lichen.place import place_of
-from lichen.runs import RunFolder, now
+from lichen.runs import RunFolder, now, read_lines
 
 if TYPE_CHECKING:
     from lichen.audit import AuditResult
@@ -34,6 +36,7 @@ def summarise(
     command: str,
 ) -> dict[str, Any]:
     """The summary of a finished run."""
+    energy = energy_summary(read_traces(folder.traces), read_sessions(folder.traces))
     summary = {
         "lichen": __version__,
         "state": "finished",
@@ -42,7 +45,8 @@ def summarise(
         "is_phantom": data.source.is_phantom,
         "images": _about_images(data),
         "model": _about_model(config, generator, quality),
-        "energy": energy_summary(read_traces(folder.traces), read_sessions(folder.traces)),
+        "energy": energy,
+        "forecast": forecast_and_what_came(read_lines(folder.forecasts), energy["phases"], _units(config)),
         "sampling": _about_sampling(config, generator),
         "audit": result.as_summary(),
         "quality": {"kernel_distance": quality.distance and quality.distance.as_json()},
@@ -60,7 +64,7 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
     place = place_of(carbon)
     total, phases = summary["energy"]["total"], summary["energy"]["phases"]
     if total["low_j"] is None:
-        return {**summary, "carbon": None}
+        return {**summary, "carbon": None, "footprint": None}
 
     def in_grams(energy: dict[str, Any]) -> Any:
         return grams((energy["low_j"], energy["energy_j"], energy["high_j"]), place, carbon.pue)
@@ -83,7 +87,21 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
         "equivalents": [asdict(e) for e in equivalents(total_g) if e.amount.high >= LEAST_TOLD],
         "attribution": place.attribution,
     }
-    return {**summary, "carbon": view}
+    return {**summary, "carbon": view, "footprint": _footprint(summary)}
+
+
+def _footprint(summary: dict[str, Any]) -> dict[str, Any] | None:
+    """What the what-if panel of the report calculates with."""
+    sampling = summary["sampling"]
+    found = footprint_of(
+        summary["energy"]["phases"],
+        images=sampling["count"],
+        network_calls=sampling["network_calls"],
+        batch_size=sampling["batch_size"],
+    )
+    one, two = (network_calls(sampling["sampler"], steps) for steps in (2, 3))
+    calls = {"steps": sampling["steps"], "calls_per_step": two - one, "calls_at_none": one - 2 * (two - one)}
+    return None if found is None else {**asdict(found), **calls}
 
 
 def energy_summary(phases: tuple[PhaseEnergy, ...], sessions: tuple[Session, ...]) -> dict[str, Any]:
@@ -105,6 +123,11 @@ def energy_summary(phases: tuple[PhaseEnergy, ...], sessions: tuple[Session, ...
         "absent": sorted({component for phase in phases for component in phase.absent}),
         "meters": sorted({line for session in sessions for line in session.meters}),
     }
+
+
+def _units(config: RunConfig) -> dict[str, int]:
+    """What tells a forecast of this run from one of another: images by phase."""
+    return {"autoencoder": config.autoencoder.images_seen, "diffusion": config.training.images_seen}
 
 
 def _about_images(data: Data) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lichen.carbon.emissions import J_PER_KWH, grams
@@ -157,10 +157,11 @@ def all_year(
     return tuple(what_if(footprint, place, pue, plan) for place in places)
 
 
-def overtakes_at(footprint: Footprint) -> int | None:
+def overtakes_at(footprint: Footprint, plan: Plan = AS_IT_WAS) -> int | None:
     """The number of images from which on synthesis costs more energy than training did; ``None`` if that is unknown."""
     training = footprint.training_j.estimate
-    batch = synthesis_j(footprint, Plan(images=footprint.batch)).estimate if footprint.images else None
+    one = replace(plan, images=footprint.batch)
+    batch = synthesis_j(footprint, one).estimate if footprint.images else None
     if not training or not batch:
         return None
     return (math.floor(training / batch) + 1) * footprint.batch

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lichen.chain.data import Data, bind_images
 from lichen.config import AutoencoderConfig, MirrorName, RunConfig, TrainingConfig
 from lichen.diffusion import make_alphas_cumprod
+from lichen.images import Source
 from lichen.mirror import mirroring
 from lichen.runs import RunFolder
 from lichen.seeds import mix_seed
-from lichen.stopping import deferred
+from lichen.stopping import Stopped, deferred
 from lichen.training.autoencoder import Latents, autoencoder_loss, encode_set
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.generator import Generator, GeneratorSpec, load_generator, save_generator
-from lichen.training.loop import Loss, Recipe, train
+from lichen.training.loop import Loss, Recipe, images_seen, train
 from lichen.watch import Watch
 
 
@@ -27,15 +30,7 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
     if team.leads:
         bind_images(data.train, folder)
     if team.any(not folder.generator.exists()):
-        spec = GeneratorSpec(
-            image_shape=tuple(data.train.voxels.shape[1:]),
-            affine=tuple(tuple(float(x) for x in row) for row in data.train.affine),
-            autoencoder=config.autoencoder,
-            denoiser=config.denoiser,
-            objective=config.training.objective,
-            is_phantom=data.source.is_phantom,
-            window=config.images.window or (),
-        )
+        spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source)
         torch.manual_seed(mix_seed(config.training.seed, "weights"))
         autoencoder, denoiser = (network.to(device) for network in spec.build())
         autoencoder = train_autoencoder(autoencoder, config, data.train.voxels, folder, watch)
@@ -47,6 +42,21 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
             save_generator(folder.generator, spec, autoencoder, denoiser, latents.shift, latents.scale)
         team.wait()
     return load_generator(folder.generator, device)
+
+
+def spec_of(
+    config: RunConfig, image_shape: tuple[int, ...], affine: NDArray[np.float64], source: Source
+) -> GeneratorSpec:
+    """What kind of generator the settings make of images (C, *S) from ``source``."""
+    return GeneratorSpec(
+        image_shape=image_shape,
+        affine=tuple(tuple(float(x) for x in row) for row in affine),
+        autoencoder=config.autoencoder,
+        denoiser=config.denoiser,
+        objective=config.training.objective,
+        is_phantom=source.is_phantom,
+        window=config.images.window or (),
+    )
 
 
 def recipe_for(phase: str, own: AutoencoderConfig | TrainingConfig, common: TrainingConfig) -> Recipe:
@@ -69,7 +79,7 @@ def train_autoencoder(
 ) -> torch.nn.Module:
     """The averaged autoencoder, trained on images (N, C, *S)."""
     settings, recipe = config.autoencoder, recipe_for("autoencoder", config.autoencoder, config.training)
-    state = folder.checkpoints / "autoencoder.state.safetensors"
+    state = folder.training_state("autoencoder")
     loss = autoencoder_loss(settings.kl_weight)
     return train_watched(network, images, loss, recipe, state, folder, watch, config.training.mirror)
 
@@ -80,7 +90,7 @@ def train_denoiser(
     """The averaged denoiser, trained on normalised latents."""
     settings, device = config.training, next(network.parameters()).device
     recipe = recipe_for("diffusion", settings, settings)
-    state = folder.checkpoints / "diffusion.state.safetensors"
+    state = folder.training_state("diffusion")
     loss = denoiser_loss(settings.objective, make_alphas_cumprod().to(device))
     return train_watched(network, latents.values, loss, recipe, state, folder, watch, settings.mirror)
 
@@ -95,22 +105,32 @@ def train_watched(
     watch: Watch,
     mirrors: Sequence[MirrorName],
 ) -> torch.nn.Module:
-    """Train with energy, progress and log; asked to stop, the process ends after its step, and its state is saved."""
+    """Train with energy, progress and log; asked to stop, the process ends after its step, and its state is saved.
+
+    Raises:
+        BudgetError: the budget is spent; the state is saved.
+    """
     names = mirrors if watch.team.leads else ()
-    with deferred() as stop, mirroring(names, folder) as mirror, watch.phase(recipe.phase, recipe.images) as step:
+    bar = watch.phase(recipe.phase, recipe.images, done=min(images_seen(state), recipe.images), may_stop=False)
+    with deferred() as stop, mirroring(names, folder) as mirror, bar as step:
 
         def log(record: Mapping[str, float | int | str]) -> None:
             folder.append_log(record)
             mirror(record)
 
-        return train(
-            network,
-            examples,
-            loss,
-            recipe,
-            state_path=state,
-            log=log,
-            step=step,
-            stop=stop,
-            team=watch.team,
-        )
+        try:
+            return train(
+                network,
+                examples,
+                loss,
+                recipe,
+                state_path=state,
+                log=log,
+                step=step,
+                stop=watch.asked(stop),
+                team=watch.team,
+            )
+        except Stopped:
+            if not stop() and (spent := watch.over_budget()) is not None:
+                raise spent from None
+            raise

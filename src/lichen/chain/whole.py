@@ -9,6 +9,8 @@ import torch
 
 from lichen.chain.begin import begin, holding, set_up
 from lichen.chain.data import read_images
+from lichen.chain.expecting import look_ahead, look_ahead_of_samples
+from lichen.chain.forecasting import SYNTHESIS
 from lichen.chain.judging import audit_samples, check_scores, judge_quality, quality_steps
 from lichen.chain.training import train_generator
 from lichen.config import RunConfig, SamplingConfig
@@ -35,8 +37,9 @@ def run(
     with holding(folder, team):
         begin(config, folder, team)
         device = set_up(config.training, team)
-        with watching(folder.path, config.carbon, quiet=quiet, team=team) as watch:
+        with watching(folder.path, config.carbon, quiet=quiet, team=team, budget=config.budget) as watch:
             data = read_images(config, watch)
+            look_ahead(config, data, folder, device, watch)
             generator = train_generator(config, data, folder, device, watch)
             draw_missing(generator, config.sampling, folder.samples, watch)
             synthetic, result = audit_samples(config, data, folder, watch)
@@ -56,14 +59,18 @@ def train_only(config: RunConfig, folder: RunFolder, *, quiet: bool = False, tea
     with holding(folder, team):
         begin(config, folder, team)
         device = set_up(config.training, team)
-        with watching(folder.path, config.carbon, quiet=quiet, team=team) as watch:
-            train_generator(config, read_images(config, watch), folder, device, watch)
+        with watching(folder.path, config.carbon, quiet=quiet, team=team, budget=config.budget) as watch:
+            data = read_images(config, watch)
+            look_ahead(config, data, folder, device, watch, samples=False)
+            train_generator(config, data, folder, device, watch)
     return folder.generator
 
 
 def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch) -> int:
     """Draw the samples of ``checkpoint`` that ``folder`` lacks; return how many that were."""
-    return draw_missing(load_generator(checkpoint, device), config, folder, watch)
+    generator = load_generator(checkpoint, device)
+    look_ahead_of_samples(generator, config, folder, device, watch)
+    return draw_missing(generator, config, folder, watch)
 
 
 def draw_missing(generator: Generator, config: SamplingConfig, folder: Path, watch: Watch) -> int:
@@ -71,7 +78,7 @@ def draw_missing(generator: Generator, config: SamplingConfig, folder: Path, wat
     missing, team = missing_samples(folder, generator, config), watch.team
     team.wait()  # all have looked before one draws
     if missing:
-        with watch.bar("sampling", images_drawn(missing, config, team)) as step:
+        with watch.bar("sampling", images_drawn(missing, config, team), SYNTHESIS) as step:
             draw_samples(generator, missing, config, folder, phase=watch.trace.phase, step=step, team=team)
     team.wait()
     return len(missing)

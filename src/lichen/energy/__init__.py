@@ -10,8 +10,10 @@ Works alone, for any program:
 """
 
 from lichen.energy.find import Survey, find_meters, survey_meters
+from lichen.energy.forecast import Forecast, Interval, Pace, PhaseForecast, expect, pace
 from lichen.energy.integrate import read_sessions, read_traces
 from lichen.energy.nvml import Nvml
+from lichen.energy.probe import Stopwatch
 from lichen.energy.process import ProcessMeter, Watts
 from lichen.energy.rapl import RaplMeter
 from lichen.energy.readings import (
@@ -32,19 +34,26 @@ __all__ = [
     "NO_READING",
     "ComponentEnergy",
     "Energy",
+    "Forecast",
+    "Interval",
     "Meter",
     "Nvml",
+    "Pace",
     "PhaseEnergy",
+    "PhaseForecast",
     "ProcessMeter",
     "RaplMeter",
     "Reading",
     "ReplayMeter",
     "Session",
     "Source",
+    "Stopwatch",
     "Survey",
     "Trace",
     "Watts",
+    "expect",
     "find_meters",
+    "pace",
     "read_sessions",
     "read_traces",
     "survey_meters",

@@ -87,6 +87,8 @@ class Trace:
         self._refreshing = False
         self._last_read_s = -float("inf")
         self._earlier = NO_READING
+        self._earlier_s = 0.0
+        self._opened_s = clock()
         self._used = NO_READING
         self._failed: dict[int, str] = {}
         self._note: str | None = None
@@ -110,8 +112,12 @@ class Trace:
         """
         return self._earlier + self.spent()
 
+    def elapsed_s(self) -> float:
+        """How long the processes of this file have measured, this one included."""
+        return self._earlier_s + (self._clock() - self._opened_s if self._thread.is_alive() else 0.0)
+
     def spent(self) -> Energy:
-        """The same of this process alone."""
+        """The energy of this process alone."""
         if not self._refreshing and self._clock() - self._last_read_s > FRESH_S and self._thread.is_alive():
             self._refreshing = True
             order = _Order("refresh")
@@ -131,7 +137,8 @@ class Trace:
             self._switch()
 
     def __enter__(self) -> Trace:
-        self._earlier = self._read_earlier()
+        self._read_earlier()
+        self._opened_s = self._clock()
         self._thread.start()
         self._ask(_Order("begin"))
         return self
@@ -155,12 +162,14 @@ class Trace:
         self._orders.put(order)
         self._stuck = not order.done.wait(0 if self._stuck else ANSWER_S)
 
-    def _read_earlier(self) -> Energy:
+    def _read_earlier(self) -> None:
         try:
-            return total(phase.total for phase in read_traces([self.path])) if self.path.is_file() else NO_READING
+            phases = read_traces([self.path]) if self.path.is_file() else ()
         except (EnergyError, OSError) as error:
             self._note = f"earlier readings are not in the sum: {error.args[0] if error.args else error}"
-            return NO_READING
+            return
+        self._earlier = total(phase.total for phase in phases)
+        self._earlier_s = sum(phase.duration_s for phase in phases)
 
     # The thread's side.
 

@@ -6,7 +6,7 @@ torch is loaded by ``load_set`` alone.
 from lichen.images.bids_out import write_bids
 from lichen.images.folder import open_folder, open_source
 from lichen.images.grid import Fit, from_grid, to_grid
-from lichen.images.loader import load_set
+from lichen.images.loader import MOST_PEEKED, load_set
 from lichen.images.montage import check_name, write_montage
 from lichen.images.normalise import denormalise, intensity_ranges, normalise, window_ranges
 from lichen.images.read import read_image
@@ -17,6 +17,7 @@ from lichen.images.types import Geometry, Image, ImageSet, Item, Skipped, Source
 from lichen.images.write import sample_suffix, stored_window, write_sample
 
 __all__ = [
+    "MOST_PEEKED",
     "Fit",
     "Geometry",
     "Image",

@@ -3,6 +3,9 @@
 The page is drawn from the files of the run folder alone and computes nothing new.
 """
 
+from lichen.report.charts import Bar, Part
+from lichen.report.formats import Span
 from lichen.report.page import write_report
+from lichen.report.standalone import bars_file
 
-__all__ = ["write_report"]
+__all__ = ["Bar", "Part", "Span", "bars_file", "write_report"]

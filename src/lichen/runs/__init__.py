@@ -2,6 +2,6 @@
 
 from lichen.runs.folder import RunFolder, now
 from lichen.runs.listing import find_runs
-from lichen.runs.log import read_log
+from lichen.runs.log import append_line, read_lines, read_log
 
-__all__ = ["RunFolder", "find_runs", "now", "read_log"]
+__all__ = ["RunFolder", "append_line", "find_runs", "now", "read_lines", "read_log"]

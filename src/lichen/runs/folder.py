@@ -17,6 +17,7 @@ from typing import Any
 
 from lichen.errors import RunError
 from lichen.files import partial_files, write_json, write_text
+from lichen.runs.log import append_line
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,15 @@ class RunFolder:
     def generator(self) -> Path:
         """The finished generator."""
         return self.checkpoints / "generator.safetensors"
+
+    def training_state(self, phase: str) -> Path:
+        """What the training of ``phase`` goes on from."""
+        return self.checkpoints / f"{phase}.state.safetensors"
+
+    @property
+    def forecasts(self) -> Path:
+        """What the work was expected to take, one JSON object a line."""
+        return self.path / "forecasts.jsonl"
 
     @property
     def samples(self) -> Path:
@@ -126,17 +136,7 @@ class RunFolder:
 
     def append_log(self, record: Mapping[str, float | int | str]) -> None:
         """Add one line to the log; raises RunError if the folder is gone."""
-        line = json.dumps({"time": now(), **record}, allow_nan=False)
-        try:
-            file = self.log.open("a+b")
-        except FileNotFoundError as error:
-            raise RunError(
-                f"the run folder {self.path} has vanished", fix="bring it back or name another; then repeat the command"
-            ) from error
-        with file:
-            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
-            cut_short = file.read(1) not in {b"", b"\n"}  # by a kill or a full disk; it must not spoil this line too
-            file.write(b"\n" * cut_short + line.encode() + b"\n")
+        append_line(self.log, {"time": now(), **record})
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary."""

@@ -1,10 +1,37 @@
-"""Reading a log that was appended to by a run that may have been killed and resumed."""
+"""Files of JSON lines: appended to, and read though a run that wrote them may have been killed and resumed."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from lichen.errors import RunError
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Add one line to a file; raises RunError if its folder is gone."""
+    line = json.dumps(record, allow_nan=False)
+    try:
+        file = path.open("a+b")
+    except FileNotFoundError as error:
+        raise RunError(
+            f"the run folder {path.parent} has vanished", fix="bring it back or name another; then repeat the command"
+        ) from error
+    with file:
+        file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+        cut_short = file.read(1) not in {b"", b"\n"}  # by a kill or a full disk; it must not spoil this line too
+        file.write(b"\n" * cut_short + line.encode() + b"\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file, a line each; what is none is left out, as is a line that a kill cut short."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [record for line in lines if isinstance(record := _parse(line), dict)]
 
 
 def read_log(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -14,11 +41,8 @@ def read_log(path: Path) -> dict[str, list[dict[str, Any]]]:
     that point. A line cut short by a kill is left out.
     """
     phases: dict[str, list[dict[str, Any]]] = {}
-    if not path.is_file():
-        return phases
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        record = _parse(line)
-        if record is None:
+    for record in read_lines(path):
+        if "phase" not in record or not isinstance(record.get("images_seen"), int):
             continue
         records = phases.setdefault(str(record["phase"]), [])
         while records and records[-1]["images_seen"] >= record["images_seen"]:
@@ -27,10 +51,8 @@ def read_log(path: Path) -> dict[str, list[dict[str, Any]]]:
     return phases
 
 
-def _parse(line: str) -> dict[str, Any] | None:
+def _parse(line: str) -> Any:
     try:
-        record = json.loads(line)
-    except ValueError:
+        return json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    whole = isinstance(record, dict) and "phase" in record and isinstance(record.get("images_seen"), int)
-    return record if whole else None

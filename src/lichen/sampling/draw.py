@@ -7,7 +7,7 @@ interrupted one, and in one that asked for more images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -45,7 +45,6 @@ def draw_samples(
     the processes take turns by the number of the batch, and ``step`` counts those of this process.
     """
     wanted, size = set(indices), config.batch_size
-    affine = np.array(generator.spec.affine, dtype=np.float64)
     batches = own_batches(indices, size, team)
     ahead = max(1, LATENTS_AHEAD // size)
     for start in range(0, len(batches), ahead):
@@ -56,11 +55,19 @@ def draw_samples(
                 step(size)
         with phase("decode"):
             for batch, part in zip(batches[start : start + ahead], latents, strict=True):
-                for index, image in enumerate(decode_images(generator, part), start=batch * size):
-                    if index in wanted:
-                        path = folder / sample_name(index, generator.spec)
-                        identity = sample_identity(generator, config, index)
-                        write_sample(path, image.numpy(), affine, identity, window=generator.spec.window)
+                write_images(generator, part, batch, wanted, config, folder)
+
+
+def write_images(
+    generator: Generator, latents: Tensor, batch: int, wanted: Container[int], config: SamplingConfig, folder: Path
+) -> None:
+    """Decode batch number ``batch`` and write those of its images that are ``wanted``, each with its sidecar."""
+    affine = np.array(generator.spec.affine, dtype=np.float64)
+    for index, image in enumerate(decode_images(generator, latents), start=batch * config.batch_size):
+        if index in wanted:
+            path = folder / sample_name(index, generator.spec)
+            identity = sample_identity(generator, config, index)
+            write_sample(path, image.numpy(), affine, identity, window=generator.spec.window)
 
 
 def images_drawn(indices: Sequence[int], config: SamplingConfig, team: Team = ALONE) -> int:

@@ -75,6 +75,18 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     return tensors, about
 
 
+def read_about(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, without its tensors; nothing where there is none or it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("lichen", "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, shapes and bytes of contiguous tensors on the CPU, in hexadecimal."""
     total = hashlib.sha256()

@@ -28,6 +28,7 @@ from lichen.training.checkpoint import (
     load_tensors,
     load_weights,
     optimizer_tensors,
+    read_about,
     restore_optimizer,
     save_tensors,
     with_prefix,
@@ -100,7 +101,6 @@ def train(
             f"the processes do not all see the same {state_path}",
             fix="put the run folder on a disk that all machines share",
         )
-    step(seen)
 
     log_every = max(recipe.batch_size, recipe.images // LOG_POINTS)
     window, window_steps, last_save = torch.zeros((), device=device), 0, time.monotonic()
@@ -167,6 +167,12 @@ def learning_rate(images_seen: int, recipe: Recipe) -> float:
     share = images_seen / recipe.images
     warm_up = min(1.0, (images_seen + recipe.batch_size) / (0.02 * recipe.images))
     return recipe.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def images_seen(state_path: Path) -> int:
+    """How many images the training saved in ``state_path`` has seen; 0 if there is none that can be read."""
+    seen = read_about(state_path).get("images_seen")
+    return seen if type(seen) is int and seen > 0 else 0
 
 
 def _save(

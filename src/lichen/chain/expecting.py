@@ -1,0 +1,107 @@
+"""The forecast of a run: made once before its work begins, kept in its folder, and compared with the budget."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lichen.carbon import energy_text
+from lichen.chain.data import Data
+from lichen.chain.forecasting import Work, forecast
+from lichen.chain.training import spec_of
+from lichen.config import RunConfig, SamplingConfig, network_calls
+from lichen.energy import Forecast, find_meters
+from lichen.report.formats import duration
+from lichen.runs import RunFolder, append_line, now, read_lines
+from lichen.sampling import missing_samples
+from lichen.settings import dump_settings, from_plain
+from lichen.training.generator import Generator
+from lichen.training.loop import images_seen
+from lichen.watch import Watch
+
+LEAST_FORECAST = 2
+"""Fewer samples than this many batches are drawn sooner than they are forecast."""
+
+
+def look_ahead(
+    config: RunConfig, data: Data, folder: RunFolder, device: torch.device, watch: Watch, *, samples: bool = True
+) -> None:
+    """Tell what training and, with ``samples``, synthesis will take; keep it, and hold it against the budget.
+
+    Raises:
+        BudgetError: even the lower edge of the forecast breaks the budget.
+    """
+    spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source)
+    trained = folder.generator.exists()
+    work = Work(spec, config, 0 if trained else len(data.train.voxels), config.sampling.count if samples else 0)
+    done: dict[str, float] = {
+        phase: images_seen(folder.training_state(phase)) for phase in ("autoencoder", "diffusion")
+    }
+    there = sum(1 for _ in folder.samples.glob("sample-*.json"))
+    _expect(work, {**done, **_drawn(config.sampling, there)}, folder.forecasts, device, watch)
+
+
+def look_ahead_of_samples(
+    generator: Generator, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch
+) -> None:
+    """The same for samples of a finished generator; a few are drawn without a forecast."""
+    missing = len(missing_samples(folder, generator, config))
+    if missing <= LEAST_FORECAST * config.batch_size and not watch.budget:
+        return
+    settings = RunConfig(autoencoder=generator.spec.autoencoder, denoiser=generator.spec.denoiser, sampling=config)
+    work = Work(generator.spec, settings, 0, config.count)
+    home = watch.trace.path.parent
+    _expect(work, _drawn(config, config.count - missing), RunFolder(home).forecasts, device, watch)
+
+
+def read_forecasts(folder: RunFolder) -> list[dict[str, Any]]:
+    """All forecasts of a run folder, oldest first; what is no forecast is passed over."""
+    return [line for line in read_lines(folder.forecasts) if isinstance(line.get("forecast"), dict)]
+
+
+def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device, watch: Watch) -> None:
+    units = work.units()
+    if not units:
+        return
+    plan = _plan(work, device, watch.team.size)
+    found = _kept(kept, plan)
+    watch.team.wait()  # all have looked before one writes
+    if watch.team.any(found is None):
+        with watch.trace.phase("probe"):
+            meters = find_meters(whole_machine=watch.team.local_rank == 0)
+            found = forecast(work, device, meters, watch.team)
+        if watch.team.leads:
+            append_line(kept, {"at": now(), "plan": plan, "units": units, "forecast": asdict(found)})
+    assert found is not None
+    ahead = found.remaining(done)
+    time, energy = ahead.duration_s, ahead.energy
+    watch.tell(
+        f"forecast of what is to be done: {duration(time.estimate)} ({duration(time.low)} to {duration(time.high)}), "
+        f"{energy_text(energy.energy_j)}" + (f", {watch.grams_of(energy)}" if energy.bounds_j() else "")
+    )
+    watch.expect(found, done)
+
+
+def _drawn(config: SamplingConfig, images: int) -> dict[str, float]:
+    return {"denoise": images * network_calls(config.sampler, config.steps), "decode": images}
+
+
+def _plan(work: Work, device: torch.device, processes: int) -> str:
+    """What a forecast depends on, as a hash: it is made anew if any of it changes."""
+    config = replace(work.config, images=RunConfig().images, carbon=RunConfig().carbon, budget=RunConfig().budget)
+    what = (dump_settings(config), work.spec, work.units(), str(device), processes, torch.get_num_threads())
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def _kept(path: Path, plan: str) -> Forecast | None:
+    for line in reversed(read_lines(path)):
+        if line.get("plan") == plan:
+            try:
+                return from_plain(Forecast, line["forecast"])
+            except (KeyError, TypeError, ValueError):
+                return None
+    return None

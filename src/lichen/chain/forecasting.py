@@ -1,0 +1,196 @@
+"""What a run will take, before it is run: probes of its real training step, network call and decoder, on this machine.
+
+The networks are those of the run, untrained; the images are noise of the right shape, since no step's time depends on
+what is in them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+
+from lichen.chain.training import recipe_for
+from lichen.config import RunConfig, network_calls
+from lichen.diffusion import make_alphas_cumprod
+from lichen.energy import Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
+from lichen.memory import peak_memory
+from lichen.models.layout import fast_layout, set_layout
+from lichen.sampling.draw import draw_latents, write_images
+from lichen.stopping import Stopped
+from lichen.team import ALONE, Team
+from lichen.training.autoencoder import autoencoder_loss, encode_set
+from lichen.training.denoiser import denoiser_loss
+from lichen.training.generator import Generator, GeneratorSpec
+from lichen.training.loop import Loss, Recipe, train
+
+TRAINING = ("autoencoder", "encode", "diffusion")
+"""The phases that are done once, whatever is drawn."""
+SYNTHESIS = ("denoise", "decode")
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much of what a run is to do."""
+
+    spec: GeneratorSpec
+    config: RunConfig
+    train_images: int
+    """Images to train on; 0: the generator is there already."""
+    count: int
+    """Samples to draw."""
+
+    def units(self) -> dict[str, int]:
+        """Images by phase."""
+        config, drawn = self.config, 0
+        if self.count:
+            drawn = math.ceil(self.count / config.sampling.batch_size) * config.sampling.batch_size
+        training = {
+            "autoencoder": config.autoencoder.images_seen,
+            "encode": self.train_images,
+            "diffusion": config.training.images_seen,
+        }
+        return {**(training if self.train_images else {}), **({"denoise": drawn, "decode": drawn} if drawn else {})}
+
+
+class _Enough(Exception):  # noqa: N818 (no error: it ends a probe inside a sampler)
+    pass
+
+
+def forecast(work: Work, device: torch.device, meters: tuple[Meter, ...], team: Team = ALONE) -> Forecast:
+    """Time, energy and memory of ``work``, each with its interval, from probes of some seconds each.
+
+    Random numbers drawn afterwards are as if nothing had been probed. In a ``team`` each process probes its part of the
+    training, without exchanging gradients, and its share of the samples.
+    """
+    units = work.units()
+    begun_s = time.perf_counter()
+    with _as_if_nothing_happened(device), peak_memory(device) as peak, TemporaryDirectory(prefix="lichen-") as scratch:
+        probes = _Probes(work, device, meters, team, Path(scratch))
+        phases = tuple(probes.phases(units))
+    return Forecast(phases, time.perf_counter() - begun_s, peak.bytes, probes.save_s)
+
+
+class _Probes:
+    """The probes of one forecast, in the order of the run, sharing its networks."""
+
+    def __init__(self, work: Work, device: torch.device, meters: tuple[Meter, ...], team: Team, scratch: Path) -> None:
+        self._work, self._device, self._meters, self._team, self._scratch = work, device, meters, team, scratch
+        self._autoencoder, self._denoiser = (network.to(device) for network in work.spec.build())
+        self._saves_s: dict[str, float] = {}
+
+    def phases(self, units: dict[str, int]) -> Iterator[PhaseForecast]:
+        """A forecast for each phase with something to do."""
+        config, team = self._work.config, self._team
+        found: dict[str, Pace] = {}
+        if "autoencoder" in units:
+            recipe = recipe_for("autoencoder", config.autoencoder, config.training)
+            loss = autoencoder_loss(config.autoencoder.kl_weight)
+            found["autoencoder"] = self._training(self._autoencoder, self._work.spec.image_shape, loss, recipe)
+            found["encode"] = self._encoding()
+            recipe = recipe_for("diffusion", config.training, config.training)
+            loss = denoiser_loss(config.training.objective, make_alphas_cumprod().to(self._device))
+            found["diffusion"] = self._training(self._denoiser, self._work.spec.latent_shape, loss, recipe)
+        if "denoise" in units:
+            found["denoise"], found["decode"] = self._denoising(), self._decoding()
+        calls = network_calls(config.sampling.sampler, config.sampling.steps)
+        for phase, count in units.items():
+            if phase == "denoise":
+                yield expect(phase, count * calls / team.size, "network call", found[phase])
+            else:  # a training step of a team is done by all of its processes at once
+                share = count if phase in TRAINING else count / team.size
+                saves_s = self._all_saves_s(phase, share * found[phase].s_per_unit)
+                yield expect(phase, share, "image", found[phase], saves_s)
+
+    @property
+    def save_s(self) -> float:
+        """How long it took to write the larger of the two training states."""
+        return max(self._saves_s.values(), default=0.0)
+
+    def _all_saves_s(self, phase: str, duration_s: float) -> float:
+        save_s = self._saves_s.get(phase, 0.0)
+        return save_s * (1 + duration_s // self._work.config.training.checkpoint_every_s) if save_s else 0.0
+
+    def _training(self, network: nn.Module, shape: tuple[int, ...], loss: Loss, recipe: Recipe) -> Pace:
+        examples = torch.randn(2 * recipe.batch_size, *shape).clamp_(-1, 1)
+        watch = self._watch(recipe.images)
+        part = self._team.part(recipe.batch_size)
+        alone = Recipe(**{**vars(recipe), "batch_size": max(1, part.stop - part.start)})
+
+        def step(images: int) -> None:
+            watch(images * recipe.batch_size / alone.batch_size)
+
+        state = self._scratch / f"{recipe.phase}.safetensors"
+        with suppress(Stopped):
+            train(network, examples, loss, alone, state_path=state, log=_nowhere, step=step, stop=watch.enough)
+        self._saves_s[recipe.phase] = watch.since_end_s()
+        return watch.pace()
+
+    def _encoding(self) -> Pace:
+        batch_size = self._work.config.autoencoder.batch_size
+        images = torch.randn(batch_size, *self._work.spec.image_shape).clamp_(-1, 1)
+        watch = self._watch(self._work.train_images)
+        while not watch.enough():
+            encode_set(self._autoencoder.eval(), images, batch_size, step=watch)
+        return watch.pace()
+
+    def _denoising(self) -> Pace:
+        sampling = self._work.config.sampling
+        watch = self._watch(self._work.count * network_calls(sampling.sampler, sampling.steps))
+
+        def count(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+            del arguments
+            watch(len(output))
+            if watch.enough():
+                raise _Enough
+
+        hook = self._denoiser.register_forward_hook(count)
+        try:
+            while True:
+                draw_latents(self._generator(), 0, sampling)
+        except _Enough:
+            return watch.pace()
+        finally:
+            hook.remove()
+
+    def _decoding(self) -> Pace:
+        sampling, generator = self._work.config.sampling, self._generator()
+        watch = self._watch(self._work.count)
+        latents = torch.randn(sampling.batch_size, *self._work.spec.latent_shape, device=self._device)
+        while not watch.enough():
+            write_images(generator, latents, 0, range(sampling.batch_size), sampling, self._scratch)
+            watch(sampling.batch_size)
+        return watch.pace()
+
+    def _generator(self) -> Generator:
+        one = torch.ones(self._work.spec.latent_shape[0])
+        networks = [network.eval().requires_grad_(False) for network in (self._autoencoder, self._denoiser)]
+        for network, shape in zip(networks, (self._work.spec.image_shape, self._work.spec.latent_shape), strict=True):
+            set_layout(network, fast_layout(shape[1:], self._device))
+        return Generator(self._work.spec, networks[0], networks[1], 0 * one, one, "")
+
+    def _watch(self, planned: float) -> Stopwatch:
+        return Stopwatch(self._meters, planned, synchronise=_synchronise(self._device))
+
+
+@contextmanager
+def _as_if_nothing_happened(device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _synchronise(device: torch.device) -> Callable[[], None]:
+    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+
+def _nowhere(record: object) -> None:
+    del record

@@ -1,0 +1,177 @@
+"""What a plan would take on this machine: ``lichen predict``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from lichen.carbon import (
+    J_PER_KWH,
+    Intensity,
+    Range,
+    energy_range_text,
+    energy_text,
+    grams,
+    grams_range_text,
+    grams_text,
+)
+from lichen.chain.begin import set_up
+from lichen.chain.forecasting import SYNTHESIS, TRAINING, Work, forecast
+from lichen.chain.training import spec_of
+from lichen.config import RunConfig, network_calls
+from lichen.energy import Energy, Forecast, find_meters
+from lichen.errors import ConfigError
+from lichen.images import MOST_PEEKED, choose_size, load_set, open_source, split_by_patient
+from lichen.models import autoencoder as autoencoders
+from lichen.models import denoiser as denoisers
+from lichen.place import place_of
+from lichen.report.formats import duration, whole
+from lichen.team import ALONE
+
+BYTES_PER_VALUE = 4
+"""Images and latents are kept as float32."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The forecast of a plan, and how it reads at its place."""
+
+    config: RunConfig
+    work: Work
+    found: Forecast
+    place: Intensity
+    device: str
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory on the device that works; on the CPU with the training images and their latents."""
+        probed = self.found.peak_memory_bytes
+        if probed is None or self.device != "cpu":
+            return probed
+        values = self.work.train_images * sum(
+            int(torch.Size(shape).numel()) for shape in (self.work.spec.image_shape, self.work.spec.latent_shape)
+        )
+        return probed + BYTES_PER_VALUE * values
+
+    @property
+    def overtakes_at(self) -> int | None:
+        """From how many images on synthesis takes more energy than training; None where that cannot be told."""
+        training, synthesis = (self.found.part(phases).energy.energy_j for phases in (TRAINING, SYNTHESIS))
+        if not training or not synthesis or not self.work.count:
+            return None
+        return int(training / synthesis * self.work.count) + 1
+
+    def carbon_g(self, energy: Energy) -> Range | None:
+        """Grams of CO2e, None where nothing could be measured."""
+        bounds_j = energy.bounds_j()
+        return None if bounds_j is None else grams(bounds_j, self.place, self.config.carbon.pue)
+
+    def as_json(self) -> dict[str, Any]:
+        """The forecast for other programs."""
+        carbon_g = self.carbon_g(self.found.energy)
+        return {
+            "images_seen": self.config.training.images_seen,
+            "samples": self.config.sampling.count,
+            "duration_s": asdict(self.found.duration_s),
+            "energy_kwh": _kwh(self.found.energy),
+            "carbon_g": None if carbon_g is None else asdict(carbon_g),
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "synthesis_overtakes_training_at": self.overtakes_at,
+            "training": self._part(TRAINING),
+            "synthesis": self._part(SYNTHESIS),
+            "phases": [asdict(phase) for phase in self.found.phases],
+            "probe_s": self.found.probe_s,
+            "device": self.device,
+            "zone": self.place.zone,
+            "month": self.place.month,
+            "year": self.place.year,
+            "pue": self.config.carbon.pue,
+            "not_included": ["read", "audit", "quality"],
+            "attribution": self.place.attribution,
+        }
+
+    def __str__(self) -> str:
+        """The forecast in lines for people."""
+        config, found = self.config, self.found
+        calls = network_calls(config.sampling.sampler, config.sampling.steps)
+        seen = (
+            f"autoencoder {whole(config.autoencoder.images_seen)}",
+            f"denoiser {whole(config.training.images_seen)}",
+        )
+        time, energy, carbon_g = found.duration_s, found.energy, self.carbon_g(found.energy)
+        memory = self.peak_memory_bytes
+        rows = [
+            (
+                "plan",
+                f"{' and '.join(seen)} images seen; {whole(config.sampling.count)} samples of {calls} network calls",
+            ),
+            ("time", f"{duration(time.estimate)} ({duration(time.low)} to {duration(time.high)})"),
+            ("energy", f"{energy_text(energy.energy_j)} ({energy_range_text(energy.low_j, energy.high_j)})"),
+            ("carbon", "not measured" if carbon_g is None else self._carbon(carbon_g)),
+            ("memory", "unknown" if memory is None else f"{memory / 1e9:.1f} GB at its peak, on the {self.device}"),
+            ("split", self._split()),
+            ("not in it", "reading, audit and quality"),
+            ("probed", f"{duration(found.probe_s)} of the real steps, on this machine; brackets: 90 % intervals"),
+        ]
+        return "\n".join(f"{name:<9} {text}" for name, text in rows)
+
+    def _carbon(self, carbon_g: Range) -> str:
+        if carbon_g.estimate is None:
+            return f"{grams_range_text(carbon_g)} CO2e, place unknown; name it with --grid, e.g. FR"
+        return f"{grams_text(carbon_g)} CO2e ({grams_range_text(carbon_g)}) in {self.place.zone_name}"
+
+    def _split(self) -> str:
+        training, everything = (part.energy.energy_j for part in (self.found.part(TRAINING), self.found))
+        if not training or not everything:
+            return "not measured"
+        overtakes = self.overtakes_at
+        crossing = "" if overtakes is None else f"; synthesis overtakes training at {whole(overtakes)} images"
+        return f"training {training / everything:.0%}, synthesis {1 - training / everything:.0%}{crossing}"
+
+    def _part(self, phases: tuple[str, ...]) -> dict[str, Any]:
+        part = self.found.part(phases)
+        return {"duration_s": asdict(part.duration_s), "energy_kwh": _kwh(part.energy)}
+
+
+def predict(config: RunConfig, samples: int | None = None, images_seen: int | None = None) -> Prediction:
+    """Forecast a run with these settings, with other numbers of samples and of images seen if given.
+
+    One image is decoded, for its channels, or a few where some may be bad; of all others only number and size are used.
+
+    Raises:
+        LichenError: a setting or an image cannot be used.
+    """
+    for name, value in (("samples", samples), ("images-seen", images_seen)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1", fix=f"give --{name} 1 or more")
+    config = replace(
+        config,
+        sampling=replace(config.sampling, count=samples or config.sampling.count),
+        training=replace(config.training, images_seen=images_seen or config.training.images_seen),
+    )
+    place = place_of(config.carbon)
+    device = set_up(config.training, ALONE)
+    work = _work(config)
+    return Prediction(config, work, forecast(work, device, find_meters()), place, device.type)
+
+
+def _work(config: RunConfig) -> Work:
+    images = config.images
+    source = open_source(images)
+    multiple = autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser)
+    size = choose_size(source, images.size, multiple=multiple, spacing_mm=images.spacing, skip_bad=images.skip_bad)
+    train, _ = split_by_patient(source, images.held_out_fraction, images.split_seed)
+    few = train[:MOST_PEEKED] if images.skip_bad else train[:1]
+    one = load_set(few, size, images.fit, spacing_mm=images.spacing, window=images.window, skip_bad=images.skip_bad)
+    return Work(
+        spec_of(config, tuple(one.voxels.shape[1:]), one.affine, source), config, len(train), config.sampling.count
+    )
+
+
+def _kwh(energy: Energy) -> dict[str, float] | None:
+    bounds_j = energy.bounds_j()
+    if bounds_j is None:
+        return None
+    return dict(zip(("low", "estimate", "high"), (joules / J_PER_KWH for joules in bounds_j), strict=True))

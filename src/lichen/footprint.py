@@ -1,0 +1,40 @@
+"""From the phases of a run to its footprint: energy apart by what it grows with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lichen.carbon import Footprint, Range
+
+TRAINING = {"probe", "autoencoder", "encode", "diffusion"}
+"""Phases that are done once, however many images are drawn."""
+_NOTHING = Range(0.0, 0.0, 0.0)
+
+
+def footprint_of(
+    phases: Iterable[Mapping[str, Any]], *, images: int, network_calls: int, batch_size: int
+) -> Footprint | None:
+    """The footprint of phases as ``summary.json`` has them; ``None`` where nothing was measured.
+
+    ``images`` were drawn in batches with so many ``network_calls`` each; they do not count if no synthesis was measured.
+    """
+    parts: dict[str, Range] = {}
+    for phase in phases:
+        if phase["low_j"] is None:
+            continue
+        part = _part(phase["phase"])
+        energy_j = Range(phase["low_j"], phase["energy_j"], phase["high_j"])
+        parts[part] = parts.get(part, _NOTHING) + energy_j
+    if not parts:
+        return None
+    training, denoise, decode, rest = (parts.get(part, _NOTHING) for part in ("training", "denoise", "decode", "rest"))
+    if not images or denoise.high == 0:
+        return Footprint(training, denoise, decode, rest)
+    return Footprint(training, denoise, decode, rest, images, network_calls, batch_size)
+
+
+def _part(phase: str) -> str:
+    if phase in TRAINING:
+        return "training"
+    return phase if phase in {"denoise", "decode"} else "rest"
