@@ -230,6 +230,31 @@ def report(arguments: list[str]) -> int:
     return 0
 
 
+def card(arguments: list[str]) -> int:
+    """Write a run's cost for a model card, codecarbon and a paper."""
+    from lichen.options import CardOptions
+
+    options = parse(CardOptions, "card", arguments)
+    stored = _stored_settings(options.run)
+    if stored is not None:
+        options = parse(CardOptions, "card", arguments, CardOptions(options.run, carbon=stored.carbon))
+    from lichen.carbon import Embodied
+    from lichen.cards import make_cards
+    from lichen.runs import RunFolder
+    from lichen.summary import with_carbon
+
+    folder = RunFolder(options.run)
+    g_per_h = options.embodied_g_per_h
+    cards = make_cards(
+        with_carbon(folder.require_summary(), options.carbon),
+        embodied=None if g_per_h is None else Embodied(g_per_h, options.embodied_source or ""),
+        project=None if stored is None else stored.labels.project,
+    )
+    paths = [str(path) for path in cards.write(options.out or folder.cards)]
+    _show(options.json, {**cards.as_json(), "files": paths}, "\n".join([cards.methods, *paths]))
+    return 0
+
+
 def runs(arguments: list[str]) -> int:
     """List run folders with state, energy, grams and verdict, and their sums."""
     from lichen.options import RunsOptions
@@ -313,6 +338,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "sample": sample,
     "audit": audit,
     "report": report,
+    "card": card,
     "runs": runs,
     "measure": measure,
     "slurm": slurm,

@@ -9,6 +9,7 @@ from typing import Literal
 import tyro
 
 from lichen.config import AuditConfig, CarbonConfig, ImagesConfig, PhantomKind, RunConfig, SamplingConfig
+from lichen.errors import ConfigError
 from lichen.presets import PresetName
 
 
@@ -111,6 +112,29 @@ class ReportOptions:
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
     json: bool = False
     """Print the path and the summary as JSON."""
+
+
+@dataclass(frozen=True)
+class CardOptions:
+    """Write what a finished run used in other people's forms: model card, codecarbon, ISO/IEC 21031, and a paper."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    out: Path | None = None
+    """Folder for the four files; default: cards/ of the run folder."""
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    embodied_g_per_h: float | None = None
+    """Grams of CO2e that an hour of use costs of the making of the hardware; default: left out, and said to be."""
+    embodied_source: str | None = None
+    """Whose figure that is, and the years of life assumed."""
+    json: bool = False
+    """Print the four texts as JSON."""
+
+    def __post_init__(self) -> None:
+        if self.embodied_source is not None and self.embodied_g_per_h is None:
+            raise ConfigError(
+                "--embodied-source is given without a figure", fix="give --embodied-g-per-h as well, or neither"
+            )
 
 
 @dataclass(frozen=True)
