@@ -272,12 +272,14 @@ def test_hostile_labels_stay_in_their_cell_and_are_no_formula(tmp_path: Path) ->
 
 def test_hostile_meters_and_sources_change_neither_block_nor_terminal() -> None:
     summary = summary_of(*MIXED)
-    summary["energy"] |= {"meters": [f"gpu0 ({HOSTILE}): counter"], "absent": [HOSTILE]}
+    summary["energy"] |= {"meters": [f"{HOSTILE}): counter", "gpu0 (A\x1b[2J: #GPU): counter"], "absent": [HOSTILE]}
+    summary["lichen"] = HOSTILE
     cards = make_cards(summary, embodied=Embodied(1.0, HOSTILE))
     block = block_of(cards)
     assert block["emissions"] == pytest.approx(FRANCE_G)
     assert cards.model_card.count("\n---\n") == 1
-    assert "\n" not in block["hardware_used"]
+    assert block["hardware_used"] == "A\ufffd[2J: #GPU (gpu0)"
+    assert not {"\n", "\x1b"} & set(cards.sci["M_source"])
     assert "\x1b" not in cards.methods + cards.model_card
     assert len(cards.methods.split("\n\n")) == 2
 
@@ -323,6 +325,11 @@ def test_codecarbons_own_files_are_read_old_and_new(tmp_path: Path) -> None:
 def test_codecarbon_goes_on_in_a_file_that_lichen_began() -> None:
     header = emissions_csv([]).strip().split(",")
     assert header == CODECARBON_3.splitlines()[0].split(",")
+
+
+def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    (row,) = read_emissions(written(tmp_path, "\ufeff" + CODECARBON_3.replace("\n", "\r\n")))
+    assert (row.timestamp, row.pue) == ("2026-01-02T03:04:05", 1.0)
 
 
 def test_several_rows_are_read_in_order_and_empty_lines_passed_over(tmp_path: Path) -> None:
