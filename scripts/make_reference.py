@@ -21,6 +21,7 @@ from lichen import cli, errors
 from lichen.config import RunConfig
 from lichen.options import (
     AuditOptions,
+    CardOptions,
     DoctorOptions,
     ImagesOptions,
     InitOptions,
@@ -44,6 +45,7 @@ OPTIONS: dict[str, type] = {
     "sample": SampleOptions,
     "audit": AuditOptions,
     "report": ReportOptions,
+    "card": CardOptions,
     "runs": RunsOptions,
     "measure": MeasureOptions,
     "slurm": SlurmOptions,
@@ -78,6 +80,11 @@ RUN_FOLDER = {
     "summary.json": "Results of every step. It holds the command as typed, so folder names too, and the names of "
     "images only if `--images.skip-bad` left some out.",
     "report.html": "The page for people. Copies are listed with **the names of their nearest training images**.",
+    "cards/model-card.md": "After `lichen card`: metadata for a Hugging Face model card; its `emissions` are in grams.",
+    "cards/emissions.csv": "The same with the columns of codecarbon: `emissions` in kilograms, energies in kWh with "
+    "the building's overhead, `duration` in seconds. What is not known is empty.",
+    "cards/sci.json": "The Software Carbon Intensity of a released image (ISO/IEC 21031) and its terms.",
+    "cards/methods.txt": "A paragraph for a paper, and the references it names.",
     ".lock": "Keeps two processes out of one folder. Empty.",
 }
 

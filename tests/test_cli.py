@@ -241,14 +241,15 @@ def test_the_doctor_examines_meters_devices_and_packages(capsys: pytest.CaptureF
 def test_an_option_beats_the_file_and_the_file_beats_the_preset(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lichen.cli import _run_options
+    from lichen.cli import _settings
+    from lichen.options import RunOptions
 
     path = tmp_path / "x.yaml"
     path.write_text("sampling:\n  count: 7\n  steps: 9\n")
-    _, config = _run_options(["--preset", "demo", "--config", str(path), "--sampling.steps", "11"], "run")
+    _, config = _settings(RunOptions, ["--preset", "demo", "--config", str(path), "--sampling.steps", "11"], "run")
     assert (config.sampling.count, config.sampling.steps) == (7, 11)
     assert config.autoencoder.channels == (16, 32, 32)
-    _, volumes = _run_options(["--preset", "demo", "--images.phantoms", "3d"], "run")
+    _, volumes = _settings(RunOptions, ["--preset", "demo", "--images.phantoms", "3d"], "run")
     assert volumes.autoencoder.channels == (8, 16, 32)
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from lichen.carbon import Range
+from lichen.carbon.words import printable
 from lichen.energy import Trace, find_meters, trace_name
 from lichen.ledger import RunRow, as_csv, ledger, totals
 from lichen.runs import RunFolder
-from lichen.words import printable, runs_table
+from lichen.words import runs_table
 
 
 def finished(folder: Path, joules: float, person: str = "", project: str = "") -> None:
@@ -94,6 +95,6 @@ def test_no_cell_of_the_table_is_a_formula_or_moves_the_cursor(tmp_path: Path) -
     rows = [row("=cmd|'/C calc'!A0", Range(1, 2, 3), "-Ada\n, Bo"), row("@x", None)]
     first, second = list(csv.DictReader(io.StringIO(as_csv(rows))))
     assert first["run"] == "'=cmd|'/C calc'!A0"
-    assert first["person"] == "'-Ada\n, Bo"
+    assert first["person"] == "'-Ada\ufffd, Bo"
     assert (first["energy_kwh"], second["energy_kwh"], second["run"]) == ("2", "", "'@x")
     assert printable("a\x1b[31mb\nc") == "a\ufffd[31mb\ufffdc"

@@ -79,6 +79,7 @@ def test_every_command_works_without_network_and_without_a_home(tmp_path: Path) 
         ),
         (["images", str(run / "samples"), "--quiet"], 0),
         (["report", str(run)], 0),
+        (["card", str(run)], 0),
         (["runs", str(tmp_path)], 0),
         (["doctor"], 0),
         (["init", str(tmp_path / "new.yaml")], 0),

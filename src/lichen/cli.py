@@ -270,6 +270,30 @@ def whatif(arguments: list[str]) -> int:
     return 0
 
 
+def card(arguments: list[str]) -> int:
+    """Write a run's cost for a model card, codecarbon and a paper."""
+    from lichen.options import CardOptions
+
+    options = parse(CardOptions, "card", arguments)
+    stored = _stored_settings(options.run)
+    if stored is not None:
+        options = parse(CardOptions, "card", arguments, CardOptions(options.run, carbon=stored.carbon))
+    from lichen.cards import make_cards
+    from lichen.place import embodied_of
+    from lichen.runs import RunFolder
+    from lichen.summary import with_carbon
+
+    folder = RunFolder(options.run)
+    cards = make_cards(
+        with_carbon(folder.require_summary(), options.carbon),
+        embodied=embodied_of(options.carbon),
+        project=None if stored is None else stored.labels.project,
+    )
+    paths = [str(path) for path in cards.write(options.out or folder.cards)]
+    _show(options.json, {**cards.as_json(), "files": paths}, "\n".join([cards.methods, *paths]))
+    return 0
+
+
 def runs(arguments: list[str]) -> int:
     """List run folders with state, energy, grams and verdict, and their sums."""
     from lichen.options import RunsOptions
@@ -293,9 +317,9 @@ def measure(arguments: list[str]) -> int:
     options = parse(MeasureOptions, "measure", arguments[:split])
     command = arguments[split + 1 :]
     from lichen.measuring import Measurement, measure_command
+    from lichen.place import place_of
 
-    carbon = options.carbon
-    measurement = Measurement.at(carbon.grid, carbon.month, name=" ".join(command[:1]), pue=carbon.pue)
+    measurement = Measurement(" ".join(command[:1]), place_of(options.carbon), options.carbon.pue)
     code = measure_command(command, measurement)
     print(json.dumps(measurement.as_json(), indent=2) if options.json else measurement, file=sys.stderr)
     return code
@@ -355,6 +379,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "report": report,
     "predict": predict,
     "whatif": whatif,
+    "card": card,
     "runs": runs,
     "measure": measure,
     "slurm": slurm,

@@ -214,12 +214,12 @@ class CarbonConfig:
     pue: Annotated[float | None, arg(aliases=("--pue",))] = None
     """Power usage effectiveness of the building; default: a range from 1.0 to 1.58 (world average)."""
     intensity: Annotated[float | None, arg(aliases=("--intensity",))] = None
-    """Grams of CO2e per kWh as your supplier states them, upstream included; default: the table's figure for grid."""
+    """Grams of CO2e per kWh as your supplier states them, upstream included; default: from a table."""
     intensity_file: Annotated[Path | None, arg(aliases=("--intensity-file",))] = None
     """CSV of newer intensities: rows of zone,year,month,gco2e_per_kwh; default: the packaged table (Ember)."""
-    embodied_g_per_h: float | None = None
+    embodied_g_per_h: Annotated[float | None, arg(aliases=("--embodied-g-per-h",))] = None
     """Grams of CO2e per hour of use from making the hardware: its footprint / hours of its life; default: left out."""
-    embodied_source: str | None = None
+    embodied_source: Annotated[str | None, arg(aliases=("--embodied-source",))] = None
     """Where the embodied figure is from; it must be told with it."""
 
     def __post_init__(self) -> None:
@@ -229,16 +229,6 @@ class CarbonConfig:
             _between("carbon.pue", self.pue, 1.0, 10.0)
         if self.intensity is not None:
             _positive("carbon.intensity", self.intensity)
-            if self.month is not None:
-                raise ConfigError(
-                    "carbon.intensity is one figure and carbon.month asks for a season",
-                    fix="give --carbon.intensity alone, or --carbon.grid with --carbon.month",
-                )
-        if (self.embodied_g_per_h is None) != (not self.embodied_source):
-            raise ConfigError(
-                "carbon.embodied-g-per-h and carbon.embodied-source only make sense together",
-                fix="give both, or neither",
-            )
         if self.embodied_g_per_h is not None:
             _positive("carbon.embodied-g-per-h", self.embodied_g_per_h)
 

@@ -7,7 +7,7 @@
     ├── CheckpointError         a checkpoint is missing, cut short, or of another architecture
     ├── RunError                a run folder is in use, is not one, or belongs to other settings
     ├── EnergyError             a trace of energy readings cannot be read
-    ├── CarbonError             a place, month or PUE is unknown or impossible
+    ├── CarbonError             a place, month or PUE is unknown or impossible, or a file of emissions is none
     ├── BudgetError             a budget does not allow the work, or is spent
     ├── AuditError              the sets given cannot be compared
     └── DependencyError         an optional package or device is needed and not there
@@ -56,7 +56,7 @@ class EnergyError(LichenError):
 
 
 class CarbonError(LichenError):
-    """A place, month or PUE is unknown or impossible."""
+    """A place, month or PUE is unknown or impossible, or a file of emissions is none."""
 
 
 class BudgetError(LichenError):

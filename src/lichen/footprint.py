@@ -17,7 +17,7 @@ def footprint_of(
 ) -> Footprint | None:
     """The footprint of phases as ``summary.json`` has them; ``None`` where nothing was measured.
 
-    ``images`` were drawn in batches with so many ``network_calls`` each; they do not count if no synthesis was measured.
+    ``images`` were drawn in batches with so many ``network_calls`` each; not counted if nothing of that was measured.
     """
     parts: dict[str, Range] = {}
     for phase in phases:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lichen.carbon import J_PER_KWH, Range, grams
+from lichen.carbon.codecarbon import cell
 from lichen.config import CarbonConfig, RunConfig
 from lichen.energy import read_traces
 from lichen.energy import total as total_energy
@@ -87,13 +88,8 @@ def as_csv(rows: Sequence[RunRow]) -> str:
     for row in rows:
         names = (row.path, row.state, row.label, row.person, row.project, row.at)
         figures = (*_bounds(row.energy_kwh), *_bounds(row.carbon_g))
-        table.writerow([*map(_cell, names), *("" if x is None else f"{x:.6g}" for x in figures), _cell(row.verdict)])
+        table.writerow([*map(cell, names), *("" if x is None else f"{x:.6g}" for x in figures), cell(row.verdict)])
     return text.getvalue()
-
-
-def _cell(text: str | None) -> str:
-    """Text that no spreadsheet takes for a formula (OWASP: CSV injection)."""
-    return f"'{text}" if text and text[0] in "=+-@\t\r" else text or ""
 
 
 def _bounds(figure: Range | None) -> tuple[float | None, ...]:

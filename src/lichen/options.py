@@ -157,6 +157,19 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
+class CardOptions:
+    """Write what a finished run used in other people's forms: model card, codecarbon, ISO/IEC 21031, and a paper."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    out: Path | None = None
+    """Folder for the four files; default: cards/ of the run folder."""
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    json: bool = False
+    """Print the four texts as JSON."""
+
+
+@dataclass(frozen=True)
 class RunsOptions:
     """List run folders with state, energy, grams and verdict, and what they used together."""
 

@@ -1,9 +1,10 @@
-"""From the settings of a place to its carbon intensity."""
+"""From the settings to the carbon intensity of a place, and to the footprint of making the hardware."""
 
 from __future__ import annotations
 
-from lichen.carbon import Intensity, contract, intensity, load_table
+from lichen.carbon import Embodied, Intensity, contract, intensity, load_table
 from lichen.config import CarbonConfig
+from lichen.errors import ConfigError
 
 
 def place_of(carbon: CarbonConfig) -> Intensity:
@@ -16,3 +17,19 @@ def place_of(carbon: CarbonConfig) -> Intensity:
     if carbon.intensity is not None:
         return contract(carbon.intensity, carbon.grid, table=table)
     return intensity(carbon.grid, carbon.month, table=table)
+
+
+def embodied_of(carbon: CarbonConfig) -> Embodied | None:
+    """What an hour costs of the hardware's making, if the settings say so.
+
+    Raises:
+        ConfigError: there is a figure without its source, or the other way round.
+    """
+    figure, source = carbon.embodied_g_per_h, carbon.embodied_source
+    if (figure is None) != (source is None):
+        lacking = "source" if source is None else "figure"
+        raise ConfigError(
+            f"the embodied emissions have no {lacking}",
+            fix="give both --embodied-g-per-h and --embodied-source, or neither",
+        )
+    return None if figure is None or source is None else Embodied(figure, source)

@@ -91,17 +91,22 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
 
 
 def _footprint(summary: dict[str, Any]) -> dict[str, Any] | None:
-    """What the what-if panel of the report calculates with."""
-    sampling = summary["sampling"]
-    found = footprint_of(
-        summary["energy"]["phases"],
-        images=sampling["count"],
-        network_calls=sampling["network_calls"],
-        batch_size=sampling["batch_size"],
-    )
-    one, two = (network_calls(sampling["sampler"], steps) for steps in (2, 3))
-    calls = {"steps": sampling["steps"], "calls_per_step": two - one, "calls_at_none": one - 2 * (two - one)}
-    return None if found is None else {**asdict(found), **calls}
+    """What the what-if panel of the report calculates with; None where the summary does not say enough."""
+    try:
+        sampling = summary["sampling"]
+        calls = [network_calls(sampling["sampler"], steps) for steps in (0, 1)]
+        found = footprint_of(
+            summary["energy"]["phases"],
+            images=sampling["count"],
+            network_calls=sampling["network_calls"],
+            batch_size=sampling["batch_size"],
+        )
+        steps = sampling["steps"]
+    except (KeyError, TypeError):
+        return None
+    if found is None:
+        return None
+    return {**asdict(found), "steps": steps, "calls_at_no_step": calls[0], "calls_per_step": calls[1] - calls[0]}
 
 
 def energy_summary(phases: tuple[PhaseEnergy, ...], sessions: tuple[Session, ...]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lichen.carbon import J_PER_KWH, Range, energy_range_text, energy_text, grams_range_text, grams_text
+from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
 
@@ -90,11 +91,6 @@ def runs_table(rows: Sequence[RunRow], sums: Sequence[Total], root: Path) -> str
         cells.append((printable(part.name), state, _kwh(part.energy_kwh), _grams(part.carbon_g), ""))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in cells)
-
-
-def printable(text: str) -> str:
-    """``text`` without what would move a terminal's cursor or change its colours."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _kwh(figure: Range | None) -> str:

@@ -6,13 +6,18 @@ Pure functions on plain numbers; nothing is measured here and nothing is fetched
     cost = grams((low_j, estimate_j, high_j), place, pue=1.2)
     for equivalent in equivalents(cost): ...
 
-Figures must be shown with ``place.attribution``.
+Figures must be shown with ``place.attribution``. For other people's forms there are ``sci`` (ISO/IEC 21031),
+``emissions_csv`` and ``read_emissions`` (codecarbon), ``model_card`` (Hugging Face) and ``methods`` (a paper).
 """
 
-from lichen.carbon.emissions import J_PER_KWH, PUE_RANGE, grams
+from lichen.carbon.cards import Account, Part, methods, model_card
+from lichen.carbon.codecarbon import EmissionsRow, emissions_csv, read_emissions
+from lichen.carbon.embodied import Embodied
+from lichen.carbon.emissions import J_PER_KWH, PUE_RANGE, building_kwh, grams
 from lichen.carbon.equivalents import Equivalent, equivalents
 from lichen.carbon.intensity import Intensity, contract, find_zone, intensity
 from lichen.carbon.ranges import Range
+from lichen.carbon.sci import Sci, sci
 from lichen.carbon.table import load_table
 from lichen.carbon.whatif import (
     Footprint,
@@ -39,16 +44,23 @@ from lichen.carbon.zones import Table, Zone
 __all__ = [
     "J_PER_KWH",
     "PUE_RANGE",
+    "Account",
+    "Embodied",
+    "EmissionsRow",
     "Equivalent",
     "Footprint",
     "Intensity",
     "Outcome",
+    "Part",
     "Plan",
     "Range",
+    "Sci",
     "Table",
     "Zone",
     "all_year",
+    "building_kwh",
     "contract",
+    "emissions_csv",
     "energy_range_text",
     "energy_text",
     "equivalents",
@@ -61,9 +73,13 @@ __all__ = [
     "intensity",
     "load_table",
     "mass",
+    "methods",
+    "model_card",
     "number",
     "overtakes_at",
     "ratio_text",
+    "read_emissions",
+    "sci",
     "synthesis_j",
     "what_if",
 ]

@@ -63,7 +63,7 @@ def intensity(grid: str | None, month: int | None = None, *, table: Table | None
         widened = Range(zone.level.low * low, zone.level.estimate, zone.level.high * high)
         note = f"no monthly figures for {zone.name}: the yearly level, widened by other countries' seasons"
         return _of(zone, month, widened, table, note)
-    return _of(zone, month, _product(zone.level, zone.seasonal_index[month - 1]), table)
+    return _of(zone, month, zone.level * zone.seasonal_index[month - 1], table)
 
 
 def contract(g_per_kwh: float, grid: str | None = None, *, table: Table | None = None) -> Intensity:
@@ -122,11 +122,6 @@ def _anywhere(table: Table, month: int | None) -> Intensity:
 
 def _of(zone: Zone, month: int | None, g_per_kwh: Range, table: Table, note: str = "") -> Intensity:
     return Intensity(g_per_kwh, zone.code, zone.name, month, zone.year, table.attribution, note)
-
-
-def _product(level: Range, index: Range) -> Range:
-    estimate = None if level.estimate is None or index.estimate is None else level.estimate * index.estimate
-    return Range(level.low * index.low, estimate, level.high * index.high)
 
 
 def _nearest(grid: str, table: Table) -> list[Zone]:

@@ -33,3 +33,9 @@ class Range:
         if self.estimate is None or other.estimate is None:
             return Range(self.low + other.low, None, self.high + other.high)
         return Range(self.low + other.low, self.estimate + other.estimate, self.high + other.high)
+
+    def __mul__(self, other: Range) -> Range:
+        """The product of two figures, none of them negative; without an estimate if either has none."""
+        if self.estimate is None or other.estimate is None:
+            return Range(self.low * other.low, None, self.high * other.high)
+        return Range(self.low * other.low, self.estimate * other.estimate, self.high * other.high)

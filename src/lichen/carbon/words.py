@@ -9,6 +9,10 @@ import math
 
 from lichen.carbon.ranges import Range
 
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _MASSES = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
 _ENERGIES = ((3.6e9, "MWh"), (3.6e6, "kWh"), (3.6e3, "Wh"), (1.0, "J"))
 
@@ -61,6 +65,16 @@ def energy_text(energy_j: float | None) -> str:
 def energy_range_text(low_j: float | None, high_j: float | None) -> str:
     """The interval of an energy: ``20 to 80 Wh``; ``no reading`` where an end is ``None``."""
     return "no reading" if low_j is None or high_j is None else _range(low_j, high_j, _ENERGIES)
+
+
+def one_line(text: str) -> str:
+    """Somebody's text without line ends and without what does not print, so that it stays where it is put."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """``text`` without what would end a line, move a terminal's cursor or change its colours."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _range(low: float, high: float, units: tuple[tuple[float, str], ...]) -> str:

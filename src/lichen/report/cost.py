@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from lichen.carbon.words import MONTHS
 from lichen.report.charts import Bar, Kind, Part, bar_chart, swatch
 from lichen.report.evidence import Facts
 from lichen.report.formats import (
@@ -34,10 +35,6 @@ _MEANINGS: dict[str, str] = {
     "range": "no single figure is known",
     "whisker": "lowest to highest",
 }
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 _WORST_LAST = ("counter", "polled", "estimated", "absent")
 
 
@@ -171,11 +168,11 @@ def _place(carbon: Facts) -> str:
     if not carbon:
         return "Grams need energy readings and a place."
     zone = carbon.text("zone_name") or carbon.text("zone")
-    if carbon.text("zone") is None:
+    if carbon.number("g_per_kwh", "estimate") is None:
         return f"Place unknown, so a range over the world ({intensity}). Name the place, and it narrows."
     when = carbon.number("year")
     month = carbon.number("month")
-    named = f", {_MONTHS[int(month) - 1]}" if month is not None and 1 <= month <= 12 else ""
+    named = f", {MONTHS[int(month) - 1]}" if month is not None and 1 <= month <= 12 else ""
     return f"{zone}{named}{f', figures of {when:.0f}' if when is not None else ''}: {intensity}."
 
 

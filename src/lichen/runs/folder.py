@@ -1,6 +1,7 @@
 """One run folder: where each file is, and how it is written and read.
 
 config.yaml   log.jsonl   energy-<host>-<rank>.jsonl   summary.json   checkpoints/   samples/   audit/   report.html
+cards/
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ class RunFolder:
     def report(self) -> Path:
         """The page for people."""
         return self.path / "report.html"
+
+    @property
+    def cards(self) -> Path:
+        """What it cost, in other people's forms."""
+        return self.path / "cards"
 
     @property
     def traces(self) -> tuple[Path, ...]:
