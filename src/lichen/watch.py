@@ -10,6 +10,7 @@ from pathlib import Path
 from lichen.carbon import grams, grams_text, intensity
 from lichen.config import CarbonConfig
 from lichen.energy import Energy, Trace, find_meters, trace_name
+from lichen.measuring import synchronise
 from lichen.progress import Progress
 from lichen.team import ALONE, Team
 
@@ -63,15 +64,8 @@ def watching(folder: Path, carbon: CarbonConfig, *, quiet: bool, team: Team = AL
     # an unknown place is the user's mistake: say so before anything is measured
     intensity(carbon.grid, carbon.month)
     meters = find_meters(whole_machine=team.local_rank == 0)
-    with Trace(folder / trace_name(team.rank), meters, synchronise=_synchronise) as trace:
+    with Trace(folder / trace_name(team.rank), meters, synchronise=synchronise) as trace:
         watch = Watch(trace, carbon, quiet=quiet, team=team)
         yield watch
         if trace.problem:
             watch.tell(trace.problem)
-
-
-def _synchronise() -> None:
-    """Wait for the GPU, so that work handed to it counts for the phase that handed it over."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
