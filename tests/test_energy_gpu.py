@@ -160,6 +160,20 @@ def test_the_ranks_of_a_host_share_its_gpus_out_and_count_each_once() -> None:
     assert (seen_by(0), seen_by(1)) == (["gpu0", "gpu2"], ["gpu1", "gpu3"])
 
 
+def test_of_a_job_the_first_process_on_a_host_counts_every_gpu_and_the_others_none(tmp_path: Path) -> None:
+    def seen_by(rank: int) -> list[str]:
+        meters = find_meters(
+            nvml=FakeNvml([0.0] * 4),
+            rapl_root=tmp_path,
+            environment={"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "CUDA_VISIBLE_DEVICES": "0,1,3"},
+            whole_machine=rank == 0,
+        )
+        readings = (reading for meter in meters for reading in meter.read())
+        return [reading.component for reading in readings if reading.component.startswith("gpu")]
+
+    assert (seen_by(0), seen_by(1)) == (["gpu0", "gpu1", "gpu3"], [])
+
+
 def test_a_rank_that_sees_one_gpu_counts_it_whatever_its_number() -> None:
     environment = {"LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4", "CUDA_VISIBLE_DEVICES": "3"}
     assert [reading.component for reading in read(FakeNvml([0.0] * 4), environment)] == ["gpu3"]

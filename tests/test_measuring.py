@@ -41,6 +41,8 @@ def test_an_unknown_place_is_a_range_and_a_wrong_one_an_error() -> None:
     assert cost.carbon_g.estimate is None
     with pytest.raises(CarbonError):
         lichen.measure("work", grid="Atlantis")
+    with pytest.raises(CarbonError, match="PUE"):
+        lichen.measure("work", pue=0.5)
 
 
 def test_each_call_of_a_decorated_function_is_measured_on_its_own() -> None:

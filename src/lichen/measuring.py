@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from dataclasses import asdict
@@ -28,36 +30,18 @@ from lichen.errors import ConfigError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Measurement(ContextDecorator):
-    """What the code inside uses; made by ``lichen.measure``. The figures are there when the block has ended.
+class Measured(ABC):
+    """Energy and grams of the phases that something measured; where its electricity comes from is known beforehand."""
 
-    As a decorator it measures each call on its own and hands the result to ``done``.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        place: Intensity,
-        pue: float | None = None,
-        done: Callable[[Measurement], None] | None = None,
-    ) -> None:
-        self.name, self.place, self.done = name, place, done
+    def __init__(self, name: str, place: Intensity, pue: float | None = None) -> None:
+        grams((0.0, 0.0, 0.0), place, pue)  # an impossible PUE is said before the work and not after it
+        self.name, self.place = name, place
         self._pue = pue
-        self.phases: tuple[PhaseEnergy, ...] = ()
-        """Energy and duration by component, each with its source; empty until the block has ended."""
 
-    @classmethod
-    def at(
-        cls,
-        grid: str | None,
-        month: int | None,
-        *,
-        name: str,
-        pue: float | None = None,
-        done: Callable[[Measurement], None] | None = None,
-    ) -> Measurement:
-        """One whose electricity comes from ``grid`` in ``month``, as in ``lichen.carbon``; raises CarbonError."""
-        return cls(name, intensity(grid, month), pue, done)
+    @property
+    @abstractmethod
+    def phases(self) -> tuple[PhaseEnergy, ...]:
+        """Energy and duration by phase and component, each with its source; empty where nothing was measured yet."""
 
     @property
     def energy(self) -> Energy:
@@ -67,8 +51,7 @@ class Measurement(ContextDecorator):
     @property
     def carbon_g(self) -> Range | None:
         """Grams of CO2e (low, estimate, high); None where nothing can be measured."""
-        bounds_j = self.energy.bounds_j()
-        return None if bounds_j is None else grams(bounds_j, self.place, self._pue)
+        return self._grams(self.energy)
 
     @property
     def duration_s(self) -> float:
@@ -79,36 +62,6 @@ class Measurement(ContextDecorator):
     def sources(self) -> dict[str, str]:
         """How each component was measured: counter, polled, estimated or absent."""
         return {part.component: part.source for phase in self.phases for part in phase.components}
-
-    def __enter__(self) -> Measurement:
-        self._folder = TemporaryDirectory(prefix="lichen-")
-        self._trace = Trace(Path(self._folder.name) / "energy.jsonl", find_meters())
-        self._trace.__enter__()
-        self._phase = self._trace.phase(self.name)
-        self._phase.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._phase.__exit__(None, None, None)
-        self._trace.__exit__(None, None, None)
-        self.phases = tuple(phase for phase in read_traces([self._trace.path]) if phase.phase == self.name)
-        self._folder.cleanup()
-        if self.done is not None:
-            self.done(self)
-
-    def __call__(self, function: F) -> F:
-        """Measure each call of ``function``; raises ConfigError if nobody would hear of the result."""
-        if self.done is None:
-            raise ConfigError(
-                f"the results of {self.name!r} would go nowhere",
-                fix="give done=, a function that takes the measurement",
-            )
-        return super().__call__(function)
-
-    def _recreate_cm(self) -> Measurement:
-        return Measurement(self.name, self.place, self._pue, self.done)
 
     def __str__(self) -> str:
         """Energy and grams in a line for people."""
@@ -135,6 +88,76 @@ class Measurement(ContextDecorator):
             "pue": self._pue,
             "attribution": self.place.attribution,
         }
+
+    def _grams(self, energy: Energy) -> Range | None:
+        bounds_j = energy.bounds_j()
+        return None if bounds_j is None else grams(bounds_j, self.place, self._pue)
+
+
+class Measurement(Measured, ContextDecorator):
+    """What the code inside uses; made by ``lichen.measure``. The figures are there when the block has ended.
+
+    As a decorator it measures each call on its own and hands the result to ``done``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        place: Intensity,
+        pue: float | None = None,
+        done: Callable[[Measurement], None] | None = None,
+    ) -> None:
+        super().__init__(name, place, pue)
+        self.done = done
+        self._phases: tuple[PhaseEnergy, ...] = ()
+
+    @classmethod
+    def at(
+        cls,
+        grid: str | None,
+        month: int | None,
+        *,
+        name: str,
+        pue: float | None = None,
+        done: Callable[[Measurement], None] | None = None,
+    ) -> Measurement:
+        """One whose electricity comes from ``grid`` in ``month``, as in ``lichen.carbon``; raises CarbonError."""
+        return cls(name, intensity(grid, month), pue, done)
+
+    @property
+    def phases(self) -> tuple[PhaseEnergy, ...]:
+        """Energy and duration by component, each with its source; empty until the block has ended."""
+        return self._phases
+
+    def __enter__(self) -> Measurement:
+        self._folder = TemporaryDirectory(prefix="lichen-")
+        self._trace = Trace(Path(self._folder.name) / "energy.jsonl", find_meters(), synchronise=synchronise)
+        self._trace.__enter__()
+        self._phase = self._trace.phase(self.name)
+        self._phase.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._phase.__exit__(None, None, None)
+        self._trace.__exit__(None, None, None)
+        self._phases = tuple(phase for phase in read_traces([self._trace.path]) if phase.phase == self.name)
+        self._folder.cleanup()
+        if self.done is not None:
+            self.done(self)
+
+    def __call__(self, function: F) -> F:
+        """Measure each call of ``function``; raises ConfigError if nobody would hear of the result."""
+        if self.done is None:
+            raise ConfigError(
+                f"the results of {self.name!r} would go nowhere",
+                fix="give done=, a function that takes the measurement",
+            )
+        return super().__call__(function)
+
+    def _recreate_cm(self) -> Measurement:
+        return Measurement(self.name, self.place, self._pue, self.done)
 
 
 def measure_command(command: Sequence[str], measurement: Measurement) -> int:
@@ -165,3 +188,10 @@ def measure_command(command: Sequence[str], measurement: Measurement) -> int:
             for number, handler in before.items():
                 signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def synchronise() -> None:
+    """Wait for the GPU, so that work handed to it counts for the phase that handed it over."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()

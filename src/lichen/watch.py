@@ -14,6 +14,7 @@ from lichen.config import BudgetConfig, CarbonConfig
 from lichen.energy import Energy, Forecast, Trace, find_meters, read_traces, total, trace_name
 from lichen.energy.trace import FRESH_S
 from lichen.errors import BudgetError, EnergyError
+from lichen.measuring import synchronise
 from lichen.outlook import LEAST_SHARE, Outlook
 from lichen.place import place_of
 from lichen.progress import Progress
@@ -183,15 +184,8 @@ def watching(
     # an unknown place is the user's mistake: say so before anything is measured
     limits = Budget(budget or BudgetConfig(), place_of(carbon), carbon.pue)
     meters = find_meters(whole_machine=team.local_rank == 0)
-    with Trace(folder / trace_name(team.rank), meters, synchronise=_synchronise) as trace:
+    with Trace(folder / trace_name(team.rank), meters, synchronise=synchronise) as trace:
         watch = Watch(trace, carbon, limits, quiet=quiet, team=team)
         yield watch
         if trace.problem:
             watch.tell(trace.problem)
-
-
-def _synchronise() -> None:
-    """Wait for the GPU, so that work handed to it counts for the phase that handed it over."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.synchronize()

@@ -35,13 +35,13 @@ def find_meters(
     devices: Path = Path("/dev"),
     environment: Mapping[str, str] | None = None,
     watts_per_core: Watts = WATTS_PER_CORE,
-    whole_machine: bool = True,
+    whole_machine: bool | None = None,
 ) -> tuple[Meter, ...]:
     """The best meter for each component: GPU counters, RAPL where readable, estimates for the rest. Never raises.
 
-    Without ``whole_machine`` only what counts this process alone: for all processes of a job on one machine but the
-    first, which would count the same counters again. ``nvml`` is a stand-in for ``pynvml``; ``environment`` one for
-    ``os.environ``.
+    In a job of several processes per machine, the first counts what belongs to the ``whole_machine``, with every GPU
+    that the job may use, and the others (False) only themselves. Without it (None) each process counts alone, with its
+    own share of the GPUs. ``nvml`` is a stand-in for ``pynvml``; ``environment`` one for ``os.environ``.
     """
     return survey_meters(
         nvml=nvml,
@@ -60,16 +60,20 @@ def survey_meters(
     devices: Path = Path("/dev"),
     environment: Mapping[str, str] | None = None,
     watts_per_core: Watts = WATTS_PER_CORE,
-    whole_machine: bool = True,
+    whole_machine: bool | None = None,
 ) -> Survey:
     """The same meters as ``find_meters``, and why something better is not among them. Never raises."""
     gpus: list[Meter] = []
     notes: list[str] = []
-    if whole_machine:
-        gpus, notes = _gpus(nvml, devices, os.environ if environment is None else environment)
+    if whole_machine is not False:
+        environment = os.environ if environment is None else environment
+        # the variables by which processes that count alone share the GPUs out
+        shares = frozenset() if whole_machine is None else frozenset({"LOCAL_RANK", "LOCAL_WORLD_SIZE"})
+        seen = {name: value for name, value in environment.items() if name not in shares}
+        gpus, notes = _gpus(nvml, devices, seen)
     rapl, rapl_note = _rapl(rapl_root)
     counted = rapl.components if rapl else ()
-    meters: list[Meter] = [*gpus, *([rapl] if rapl and whole_machine else [])]
+    meters: list[Meter] = [*gpus, *([rapl] if rapl and whole_machine is not False else [])]
     cpu = not any(name.startswith("cpu") for name in counted)
     memory = not any(name.startswith("ram") for name in counted)
     if cpu or memory:
