@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from lichen.measuring import Measurement
 
@@ -27,14 +28,23 @@ def measure(
     grid: str | None = None,
     month: int | None = None,
     pue: float | None = None,
+    g_per_kwh: float | None = None,
+    intensity_file: Path | None = None,
+    trace: Path | None = None,
     done: Callable[[Measurement], None] | None = None,
 ) -> Measurement:
     """Measure the energy of a block of code, or with ``done`` of each call of a decorated function.
 
     ``grid``, ``month`` and ``pue`` say where the electricity comes from, as in ``lichen.carbon``; an unknown place
-    gives a range. The result is a context manager with ``energy``, ``carbon_g`` and ``sources`` once the block has
-    ended. Raises CarbonError for an unknown place or an impossible month.
+    gives a range. ``g_per_kwh`` is a contract's figure instead, ``intensity_file`` a table newer than the packaged one.
+    With ``trace``, a file of JSON lines, what was measured survives a crash, and a block that is begun again goes on
+    in it. The result is a context manager with ``energy``, ``carbon_g`` and ``sources`` once the block has ended.
+
+    Raises:
+        CarbonError: the place is unknown, or a month, PUE or intensity impossible.
     """
     from lichen.measuring import Measurement
 
-    return Measurement.at(grid, month, name=name, pue=pue, done=done)
+    return Measurement.at(
+        grid, month, name=name, pue=pue, g_per_kwh=g_per_kwh, intensity_file=intensity_file, trace=trace, done=done
+    )

@@ -319,7 +319,7 @@ def measure(arguments: list[str]) -> int:
     from lichen.measuring import Measurement, measure_command
     from lichen.place import place_of
 
-    measurement = Measurement(" ".join(command[:1]), place_of(options.carbon), options.carbon.pue)
+    measurement = Measurement(" ".join(command[:1]), place_of(options.carbon), options.carbon.pue, trace=options.trace)
     code = measure_command(command, measurement)
     print(json.dumps(measurement.as_json(), indent=2) if options.json else measurement, file=sys.stderr)
     return code

@@ -17,15 +17,17 @@ from typing import Any, TypeVar
 from lichen.carbon import (
     Intensity,
     Range,
+    contract,
     energy_range_text,
     energy_text,
     grams,
     grams_range_text,
     grams_text,
     intensity,
+    load_table,
 )
 from lichen.energy import Energy, PhaseEnergy, Trace, find_meters, read_traces, total
-from lichen.errors import ConfigError
+from lichen.errors import ConfigError, EnergyError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,7 +99,8 @@ class Measured(ABC):
 class Measurement(Measured, ContextDecorator):
     """What the code inside uses; made by ``lichen.measure``. The figures are there when the block has ended.
 
-    As a decorator it measures each call on its own and hands the result to ``done``.
+    As a decorator it measures each call on its own and hands the result to ``done``. With a file ``trace`` its readings
+    survive the process, and the figures include what earlier blocks of the same name left in it.
     """
 
     def __init__(
@@ -106,9 +109,10 @@ class Measurement(Measured, ContextDecorator):
         place: Intensity,
         pue: float | None = None,
         done: Callable[[Measurement], None] | None = None,
+        trace: Path | None = None,
     ) -> None:
         super().__init__(name, place, pue)
-        self.done = done
+        self.done, self.trace = done, trace
         self._phases: tuple[PhaseEnergy, ...] = ()
 
     @classmethod
@@ -119,10 +123,15 @@ class Measurement(Measured, ContextDecorator):
         *,
         name: str,
         pue: float | None = None,
+        g_per_kwh: float | None = None,
+        intensity_file: Path | None = None,
+        trace: Path | None = None,
         done: Callable[[Measurement], None] | None = None,
     ) -> Measurement:
-        """One whose electricity comes from ``grid`` in ``month``, as in ``lichen.carbon``; raises CarbonError."""
-        return cls(name, intensity(grid, month), pue, done)
+        """The measurement that ``lichen.measure`` describes; raises CarbonError."""
+        table = None if intensity_file is None else load_table(intensity_file)
+        place = intensity(grid, month, table=table) if g_per_kwh is None else contract(g_per_kwh, grid, table=table)
+        return cls(name, place, pue, done, trace)
 
     @property
     def phases(self) -> tuple[PhaseEnergy, ...]:
@@ -131,7 +140,8 @@ class Measurement(Measured, ContextDecorator):
 
     def __enter__(self) -> Measurement:
         self._folder = TemporaryDirectory(prefix="lichen-")
-        self._trace = Trace(Path(self._folder.name) / "energy.jsonl", find_meters(), synchronise=synchronise)
+        path = self.trace or Path(self._folder.name) / "energy.jsonl"
+        self._trace = Trace(path, find_meters(), synchronise=synchronise)
         self._trace.__enter__()
         self._phase = self._trace.phase(self.name)
         self._phase.__enter__()
@@ -142,7 +152,11 @@ class Measurement(Measured, ContextDecorator):
     ) -> None:
         self._phase.__exit__(None, None, None)
         self._trace.__exit__(None, None, None)
-        self._phases = tuple(phase for phase in read_traces([self._trace.path]) if phase.phase == self.name)
+        try:
+            found = read_traces([self._trace.path])
+        except EnergyError:  # the disk took nothing: what was measured is lost, and what was done inside is not
+            found = ()
+        self._phases = tuple(phase for phase in found if phase.phase == self.name)
         self._folder.cleanup()
         if self.done is not None:
             self.done(self)
@@ -157,7 +171,7 @@ class Measurement(Measured, ContextDecorator):
         return super().__call__(function)
 
     def _recreate_cm(self) -> Measurement:
-        return Measurement(self.name, self.place, self._pue, self.done)
+        return Measurement(self.name, self.place, self._pue, self.done, self.trace)
 
 
 def measure_command(command: Sequence[str], measurement: Measurement) -> int:

@@ -9,6 +9,7 @@ from typing import Literal
 import tyro
 
 from lichen.config import AuditConfig, BudgetConfig, CarbonConfig, ImagesConfig, PhantomKind, RunConfig, SamplingConfig
+from lichen.errors import ConfigError
 from lichen.presets import PresetName
 
 
@@ -47,6 +48,11 @@ class PredictOptions(RunConfig):
     """Print the forecast as JSON."""
     quiet: bool = False
     """Show no progress."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("samples", self.samples), ("images-seen", self.images_seen)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1", fix=f"give --{name} 1 or more")
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,8 @@ class MeasureOptions:
     """Measure any program, its children included: the command after `--`. Its exit code is passed on."""
 
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    trace: Path | None = None
+    """File that keeps the readings, through a crash too; what is there of this program before is in the sum."""
     json: bool = False
     """Print the result as JSON. It goes to stderr, since stdout is the program's."""
 

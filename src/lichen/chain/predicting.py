@@ -22,7 +22,6 @@ from lichen.chain.forecasting import SYNTHESIS, TRAINING, Work, forecast
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig, network_calls
 from lichen.energy import Energy, Forecast, find_meters
-from lichen.errors import ConfigError
 from lichen.images import MOST_PEEKED, choose_size, load_set, open_source, split_by_patient
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
@@ -143,9 +142,6 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
     Raises:
         LichenError: a setting or an image cannot be used.
     """
-    for name, value in (("samples", samples), ("images-seen", images_seen)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1", fix=f"give --{name} 1 or more")
     config = replace(
         config,
         sampling=replace(config.sampling, count=samples or config.sampling.count),
