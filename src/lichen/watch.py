@@ -72,6 +72,7 @@ class Watch:
     def _bar(self, progress: Progress, phases: Sequence[str], may_stop: bool) -> Iterator[Progress]:
         progress.quiet, progress.note = self.quiet, lambda: self._note(progress)
         progress.after = self._keep_budget if may_stop else None
+        self._longest_step_s, self._asked_s = 0.0, time.monotonic()
         if self._outlook is not None:
             self._outlook.begin(phases, self.so_far())
         with progress:

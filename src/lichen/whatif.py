@@ -100,7 +100,8 @@ class WhatIf:
         budget = next((e for e in self.equivalents if "budget" in e.what), None)
         rows += [("", budget.text)] if budget else []
         rows += [("assumed" if not n else "", words) for n, words in enumerate(self.asked.assumptions)]
-        rows.append(("source", self.asked.attribution))
+        origins = dict.fromkeys(outcome.attribution for outcome in (self.asked, self.places[0]))
+        rows += [("" if n else "source", words) for n, words in enumerate(origins)]
         return "\n".join(f"{name:<10} {text}".rstrip() for name, text in rows)
 
     def write_chart(self, path: Path) -> None:

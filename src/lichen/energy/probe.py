@@ -25,7 +25,9 @@ LEAST_S = 1.0
 ENOUGH_ERROR = 0.01
 """Relative standard error at which nothing is gained by looking longer."""
 SHARE = 0.02
-"""Of the work that is forecast, as much may be spent on looking at it, beyond ``LEAST_S``."""
+"""Of the work that is forecast, as much is spent on looking at it at most, beyond ``LEAST_S``."""
+SHARE_OF_LITTLE = 0.2
+"""The same of work that takes seconds, which nobody waits ``LEAST_S`` to have forecast."""
 MOST_S = 12.0
 """A probe ends after this long; of a piece longer than half of it, the first must do."""
 
@@ -102,7 +104,9 @@ class Stopwatch:
         now_s, found = self._clock(), pace(self._blocks, NO_READING)
         expected_s = self._planned * found.s_per_unit
         looked_s = now_s - self._first_s
-        if now_s - self._begun_s > self._most_s or looked_s > max(min(LEAST_S, expected_s), SHARE * expected_s):
+        if now_s - self._begun_s > self._most_s or looked_s > max(
+            min(LEAST_S, SHARE_OF_LITTLE * expected_s), SHARE * expected_s
+        ):
             return True
         return len(self._blocks) >= LEAST_BLOCKS and looked_s >= LEAST_S and found.error < ENOUGH_ERROR
 
