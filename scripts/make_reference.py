@@ -26,11 +26,13 @@ from lichen.options import (
     ImagesOptions,
     InitOptions,
     MeasureOptions,
+    PredictOptions,
     ReportOptions,
     RunOptions,
     RunsOptions,
     SampleOptions,
     SlurmOptions,
+    WhatifOptions,
 )
 from lichen.presets import PresetName, load_preset
 from lichen.settings import field_docs, flatten
@@ -45,6 +47,8 @@ OPTIONS: dict[str, type] = {
     "sample": SampleOptions,
     "audit": AuditOptions,
     "report": ReportOptions,
+    "predict": PredictOptions,
+    "whatif": WhatifOptions,
     "card": CardOptions,
     "runs": RunsOptions,
     "measure": MeasureOptions,
@@ -58,6 +62,7 @@ EXIT_CODES = {
     1: "`run` and `audit`: the verdict is `copies`.",
     2: "Something that was given cannot be used. A message on stderr says what, and how to put it right.",
     3: "`run` and `audit`: the verdict is `inconclusive`.",
+    4: "A budget does not allow the work, or is spent. What was trained so far is saved.",
     70: "A defect of lichen; the traceback says where.",
     130: "Interrupted from the keyboard. The same command again goes on.",
 }
@@ -67,6 +72,7 @@ RUN_FOLDER = {
     "log.jsonl": "One JSON object a line while training: `time`, `phase`, `images_seen`, `loss`, `learning_rate`, "
     "`gradient_norm`.",
     "energy-<host>-<rank>.jsonl": "What the meters said, one JSON object a line. Each process appends to its own file.",
+    "forecasts.jsonl": "What the work was expected to take, one JSON object a line, from probes before it began.",
     "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",
     "checkpoints/diffusion.state.safetensors": "State of the denoiser's training, to resume from.",
     "checkpoints/generator.safetensors": "The finished generator: averaged weights, architecture, latent scale.",
@@ -193,7 +199,7 @@ def _settings() -> Iterator[str]:
     yield ""
     for section in dataclasses.fields(RunConfig):
         part = getattr(RunConfig(), section.name)
-        hints, docs = get_type_hints(type(part)), field_docs(type(part))
+        hints, docs = get_type_hints(type(part), include_extras=True), field_docs(type(part))
         yield f"### {section.name}"
         yield ""
         yield inspect.cleandoc(type(part).__doc__ or "")
@@ -201,14 +207,27 @@ def _settings() -> Iterator[str]:
         rows = [
             (
                 f"`{setting.name}`",
-                f"`{_option(f'{section.name}.{setting.name}')}`",
-                _type(hints[setting.name]),
+                ", ".join(
+                    f"`{name}`"
+                    for name in (_option(f"{section.name}.{setting.name}"), *_aliases(hints[setting.name]))
+                ),
+                _type(_plain(hints[setting.name])),
                 _value(getattr(part, setting.name)),
                 docs[setting.name],
             )
             for setting in dataclasses.fields(part)
         ]
         yield from _table(("setting", "option", "type", "default", "meaning"), rows)
+
+
+def _plain(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _aliases(hint: Any) -> tuple[str, ...]:
+    """Shorter names of an option."""
+    extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return tuple(name for extra in extras for name in getattr(extra, "aliases", None) or ())
 
 
 def _presets() -> Iterator[str]:

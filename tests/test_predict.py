@@ -137,7 +137,7 @@ def test_the_table_names_places_months_steps_and_samples_and_a_chart_is_drawn(
     code, words = call("whatif", str(finished.path), "--places", "--intensity", "56")
     assert code == 0
     assert "Tonga" in words
-    assert "the contract" in words
+    assert "France, by contract" in words
 
 
 @pytest.mark.parametrize("options", [("--steps", "1"), ("--samples", "0"), ("--month", "13"), ("--pue", "-1")])
