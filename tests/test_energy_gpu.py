@@ -1,5 +1,4 @@
-"""GPU counters, with a driver made of two lists."""
-# ruff: noqa: ARG002, N802 (the functions are NVML's own)
+"""GPU counters, with a stand-in for the driver."""
 
 from __future__ import annotations
 
@@ -8,61 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from lichen.energy import Meter, PhaseEnergy, Reading, Trace, find_meters, read_traces, survey_meters
+from fake_nvml import UUIDS, FakeNvml, gpu_meters_of
+from lichen.energy import PhaseEnergy, Reading, Trace, find_meters, read_traces, survey_meters
 from lichen.energy.nvml import visible_devices
-
-UUIDS = ("GPU-aaaa-0", "GPU-abbb-1", "GPU-cccc-2", "GPU-dddd-3")
-
-
-class FakeNvml:
-    """Some GPUs with counters in joules; a counter of ``None`` is a GPU that fails."""
-
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self, joules: list[float | None], *, partitioned: bool = False) -> None:
-        self.joules, self.partitioned = joules, partitioned
-
-    def nvmlInit(self) -> None:
-        if not self.joules:
-            raise self.NVMLError("Driver Not Loaded")
-
-    def nvmlDeviceGetCount(self) -> int:
-        return len(self.joules)
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
-
-    def nvmlDeviceGetUUID(self, handle: int) -> str:
-        return UUIDS[handle]
-
-    def nvmlDeviceGetName(self, handle: int) -> str:
-        return "Fake 100"
-
-    def nvmlDeviceGetMigMode(self, handle: int) -> tuple[int, int]:
-        if not self.partitioned:
-            raise self.NVMLError("Not Supported")
-        return (1, 1)
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:
-        joules = self.joules[handle]
-        if joules is None:
-            raise self.NVMLError("GPU is lost")
-        return round(joules * 1000)
-
-
-def gpus(nvml: FakeNvml, environment: Mapping[str, str] | None = None, tmp: Path = Path("/nowhere")) -> list[Meter]:
-    meters = find_meters(nvml=nvml, rapl_root=tmp, devices=tmp, environment=environment or {})
-    return [meter for meter in meters if meter.describe().startswith("gpu")]
 
 
 def read(nvml: FakeNvml, environment: Mapping[str, str] | None = None) -> list[Reading]:
-    return [reading for meter in gpus(nvml, environment) for reading in meter.read()]
+    return [reading for meter in gpu_meters_of(nvml, environment) for reading in meter.read()]
 
 
 def run(path: Path, nvml: FakeNvml, *joules: list[float | None], environment: Mapping[str, str] | None = None) -> None:
     """One phase per list of later counters."""
-    with Trace(path, gpus(nvml, environment)) as trace:
+    with Trace(path, gpu_meters_of(nvml, environment)) as trace:
         for number, later in enumerate(joules):
             with trace.phase(f"phase {number}"):
                 nvml.joules = later
@@ -107,9 +63,16 @@ def test_gpus_that_all_lack_a_counter_have_no_energy_rather_than_none_used(tmp_p
     assert phase.absent == ("gpu0",)
 
 
+def test_a_gpu_that_fell_off_the_bus_is_absent_and_the_others_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "energy.jsonl"
+    run(path, FakeNvml([0.0] * 3, lost=frozenset({1})), [10.0, 0.0, 10.0])
+    phase = phases(path)["phase 0"]
+    assert (phase.total.energy_j, phase.absent) == (20.0, ("gpu1",))
+
+
 def test_a_counter_that_falls_is_a_reloaded_driver_and_no_reading() -> None:
     nvml = FakeNvml([100.0])
-    (meter,) = gpus(nvml)
+    (meter,) = gpu_meters_of(nvml)
     nvml.joules = [1.0]
     assert [reading.source for reading in meter.read()] == ["absent"]
     nvml.joules = [200.0]
@@ -132,7 +95,7 @@ def test_a_counter_that_falls_is_a_reloaded_driver_and_no_reading() -> None:
     ],
 )
 def test_visible_devices_mean_what_they_mean_to_cuda(setting: str | None, chosen: tuple[int | str, ...]) -> None:
-    assert visible_devices(setting, UUIDS) == chosen
+    assert visible_devices(setting, UUIDS[:4]) == chosen
 
 
 def test_only_visible_gpus_are_counted() -> None:
@@ -170,7 +133,7 @@ def test_two_ranks_that_count_one_gpu_over_the_same_time_count_it_once(tmp_path:
     one, two = tmp_path / "energy-h-0.jsonl", tmp_path / "energy-h-1.jsonl"
     clock = [0.0]
 
-    first, second = (Trace(path, gpus(nvml), interval_s=1e6, clock=lambda: clock[0]) for path in (one, two))
+    first, second = (Trace(path, gpu_meters_of(nvml), interval_s=1e6, clock=lambda: clock[0]) for path in (one, two))
     with first, second, first.phase("train"):
         clock[0], nvml.joules = 10.0, [1000.0]
         with second.phase("train"):
