@@ -25,9 +25,9 @@ def main() -> None:
         integrator.poll()
     poll_us = 1e6 * (time.process_time() - start_s) / polls
     note = (
-        f"Each GPU is polled every {1000 * PERIOD_S:g} ms by a thread of its own, for {seconds:g} s, while the main thread "
-        f"sleeps; the sensor answers at once. One poll alone is {poll_us:.1f} us, the rest is waking up. What a driver "
-        "takes to answer comes on top."
+        f"Each GPU is polled every {1000 * PERIOD_S:g} ms by a thread of its own, for {seconds:g} s, while the main "
+        f"thread sleeps; the sensor answers at once. One poll alone is {poll_us:.1f} us, the rest is waking up. What a "
+        "driver takes to answer comes on top."
     )
     write_results(__file__, ("GPUs polled", "share of one core"), rows, note)
 
