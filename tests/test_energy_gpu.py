@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fake_nvml import UUIDS, FakeNvml, gpu_meters_of
 from lichen.energy import PhaseEnergy, Reading, Trace, find_meters, read_traces, survey_meters
@@ -92,6 +94,16 @@ def test_a_counter_that_falls_is_a_reloaded_driver_and_no_reading() -> None:
         ("0,-1,1", (0,)),
         ("1,9,0", (1,)),
         ("MIG-1234,0", ("MIG-1234", 0)),
+        ("NoDevFiles", ()),
+        (",0", ()),
+        ("0,,1", (0,)),
+        ("GPU-,0", ()),
+        ("gpu-cccc-2", ()),
+        ("1" * 5000, ()),  # more digits than Python turns into a number
+        ("١", ()),  # a digit to Python and not to CUDA
+        ("1.0,2", ()),
+        ("+1", ()),
+        ("0x1", ()),
     ],
 )
 def test_visible_devices_mean_what_they_mean_to_cuda(setting: str | None, chosen: tuple[int | str, ...]) -> None:
@@ -121,6 +133,19 @@ def test_the_ranks_of_a_host_share_its_gpus_out_and_count_each_once() -> None:
         return [reading.component for reading in read(FakeNvml([0.0] * 4), environment)]
 
     assert (seen_by(0), seen_by(1)) == (["gpu0", "gpu2"], ["gpu1", "gpu3"])
+
+
+@pytest.mark.parametrize(("rank", "ranks"), [("5", "4"), ("x", "2"), ("-1", "2"), ("0", "1" * 5000), ("0", "0")])
+def test_a_launcher_that_says_something_odd_leaves_all_gpus_to_the_process(rank: str, ranks: str) -> None:
+    readings = read(FakeNvml([0.0] * 8), {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": ranks})
+    assert len(readings) == 8
+
+
+@given(st.text(), st.text(), st.text())
+def test_no_environment_makes_the_search_for_meters_fail(setting: str, rank: str, ranks: str) -> None:
+    environment = {"CUDA_VISIBLE_DEVICES": setting, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": ranks}
+    gpus = {f"gpu{index}" for index in range(4)}
+    assert {reading.component for reading in read(FakeNvml([0.0] * 4), environment)} <= gpus
 
 
 def test_a_rank_that_sees_one_gpu_counts_it_whatever_its_number() -> None:

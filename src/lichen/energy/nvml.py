@@ -174,8 +174,9 @@ def visible_devices(setting: str | None, uuids: Sequence[str]) -> tuple[int | st
     for entry in setting.split(","):
         name = entry.strip()
         matches = [index for index, uuid in enumerate(uuids) if name.startswith("GPU-") and uuid.startswith(name)]
-        if name.isdecimal() and int(name) < len(uuids):
-            chosen.append(int(name))
+        number = _whole(name)
+        if number is not None and number < len(uuids):
+            chosen.append(number)
         elif len(matches) == 1:
             chosen.append(matches[0])
         elif name.startswith("MIG-"):
@@ -190,10 +191,15 @@ def share_of_rank(visible: tuple[int | str, ...], environment: Mapping[str, str]
 
     All of them, unless there are at least as many as ranks on this host: then rank r of n takes the r-th, (r+n)-th, ...
     """
-    rank, ranks = environment.get("LOCAL_RANK", ""), environment.get("LOCAL_WORLD_SIZE", "")
-    if not (rank.isdecimal() and ranks.isdecimal() and int(ranks) > 1 and len(visible) >= int(ranks)):
+    rank, ranks = (_whole(environment.get(name, "")) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    if rank is None or ranks is None or not rank < ranks <= len(visible):
         return visible
-    return visible[int(rank) :: int(ranks)]
+    return visible[rank::ranks]
+
+
+def _whole(text: str) -> int | None:
+    """The number that a variable of the environment says; ``int`` would take other scripts' digits, or raise."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _uuid(nvml: Nvml, index: int) -> str:

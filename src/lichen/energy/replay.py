@@ -37,8 +37,8 @@ class ReplayMeter:
                         ...  # fewer than ``interval_s`` seconds: each reading belongs to a change of phase
 
         The copy then has the same joules, interval and source for each phase. The sessions of the file, whose readings
-        each begin anew, follow one another as one that never falls. Where a component falls silent, comes back in a later
-        session, or has another source there, a phase "other" of no energy comes in between, in which it is absent.
+        each begin anew, follow one another as one that never falls. Where a component falls silent, comes back in a
+        later session, or has another source there, a phase "other" of no energy comes between, in which it is absent.
 
         Raises ``EnergyError`` if the file cannot be read or has no two readings of one session.
         """
