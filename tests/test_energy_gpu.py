@@ -30,16 +30,6 @@ def phases(*paths: Path) -> dict[str, PhaseEnergy]:
     return {phase.phase: phase for phase in read_traces(paths)}
 
 
-def test_two_gpus_of_100_w_for_an_hour_use_a_fifth_of_a_kilowatt_hour(tmp_path: Path) -> None:
-    path = tmp_path / "energy.jsonl"
-    run(path, FakeNvml([7.0, 5e6]), [7.0 + 360_000, 5e6 + 360_000])
-    phase = phases(path)["phase 0"]
-    assert phase.total.kwh == pytest.approx(0.2)
-    assert phase.total.bounds_j() == pytest.approx((0.95 * 720_000, 720_000, 1.05 * 720_000))
-    assert {(part.component, part.source) for part in phase.components} == {("gpu0", "counter"), ("gpu1", "counter")}
-    assert phase.absent == ()
-
-
 def test_a_gpu_that_dies_is_absent_from_then_on_and_keeps_what_it_had_used(tmp_path: Path) -> None:
     path = tmp_path / "energy.jsonl"
     run(path, FakeNvml([0.0, 0.0]), [100.0, 100.0], [200.0, None], [300.0, 300.0])
@@ -55,14 +45,6 @@ def test_a_gpu_without_a_counter_is_absent_and_the_total_is_of_the_other(tmp_pat
     run(path, FakeNvml([None, 0.0]), [None, 50.0])
     phase = phases(path)["phase 0"]
     assert (phase.total.energy_j, phase.absent) == (50.0, ("gpu0",))
-
-
-def test_gpus_that_all_lack_a_counter_have_no_energy_rather_than_none_used(tmp_path: Path) -> None:
-    path = tmp_path / "energy.jsonl"
-    run(path, FakeNvml([None]), [None])
-    phase = phases(path)["phase 0"]
-    assert phase.total.energy_j is None
-    assert phase.absent == ("gpu0",)
 
 
 def test_a_gpu_that_fell_off_the_bus_is_absent_and_the_others_are_counted(tmp_path: Path) -> None:
@@ -144,8 +126,8 @@ def test_a_launcher_that_says_something_odd_leaves_all_gpus_to_the_process(rank:
 @given(st.text(), st.text(), st.text())
 def test_no_environment_makes_the_search_for_meters_fail(setting: str, rank: str, ranks: str) -> None:
     environment = {"CUDA_VISIBLE_DEVICES": setting, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": ranks}
-    gpus = {f"gpu{index}" for index in range(4)}
-    assert {reading.component for reading in read(FakeNvml([0.0] * 4), environment)} <= gpus
+    names = {reading.component for reading in read(FakeNvml([0.0] * 4), environment)}
+    assert {name for name in names if not name.startswith("gpu-MIG-")} <= {"gpu0", "gpu1", "gpu2", "gpu3"}
 
 
 def test_a_rank_that_sees_one_gpu_counts_it_whatever_its_number() -> None:

@@ -197,9 +197,10 @@ def test_the_thread_ends_when_its_meter_is_no_longer_in_use() -> None:
     assert ended(threads)
 
 
-def test_a_driver_that_raises_anything_ends_the_reading_and_not_the_program() -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, MemoryError])
+def test_a_driver_that_raises_anything_ends_the_reading_and_not_the_program(error: type[BaseException]) -> None:
     def broken() -> float:
-        raise ZeroDivisionError
+        raise error
 
     integrator = PowerIntegrator(broken)
     poll_in_background(integrator, 0.001)

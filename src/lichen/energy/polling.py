@@ -73,7 +73,7 @@ class PowerIntegrator:
             try:
                 power_w = self._read_w()
                 self._add(self._clock(), power_w)
-            except Exception as error:  # noqa: BLE001 (whatever a driver raises, training goes on)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever it raises, training goes on)
                 self.failure = f"stopped answering ({type(error).__name__}: {error})"
 
     def read(self) -> Energy:

@@ -173,8 +173,9 @@ class Trace:
             self._record()
         except Exception as error:  # noqa: BLE001 (nobody may wait for a thread that is no more)
             self._note = f"energy is no longer recorded ({type(error).__name__}: {error})"
-        while not self._orders.empty():
-            self._orders.get().done.set()
+        finally:
+            while not self._orders.empty():
+                self._orders.get().done.set()
 
     def _record(self) -> None:
         self._begin()
@@ -246,14 +247,14 @@ class Trace:
     def _describe(self, position: int, meter: Meter) -> str:
         try:
             return meter.describe()
-        except Exception as error:  # noqa: BLE001 (as in _read_one)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (as in _read_one)
             return f"meter{position}: no description ({type(error).__name__}: {error})"
 
     def _read_one(self, position: int, meter: Meter, before: tuple[Reading, ...]) -> tuple[Reading, ...]:
         if position not in self._failed:
             try:
                 return tuple(_plain(reading) for reading in meter.read())
-            except Exception as error:  # noqa: BLE001 (whatever a stranger's meter raises, training goes on)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a meter raises, training goes on)
                 self._failed[position] = f"a meter failed ({type(error).__name__}: {error})"
         if not before:
             return (absent(f"meter{position}"),)
