@@ -17,7 +17,7 @@ from lichen.energy.polling import PERIOD_S, PowerIntegrator, poll_in_background
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
     idle = share_of_core(0, seconds)
-    rows = [(str(gpus), f"{100 * (share_of_core(gpus, seconds) - idle):.3f} %") for gpus in (1, 8)]
+    rows = [(str(gpus), f"{100 * (share_of_core(gpus, seconds) - idle):.2f} %") for gpus in (1, 8)]
     polls = 100_000
     integrator = PowerIntegrator(lambda: 100.0)
     start_s = time.process_time()
