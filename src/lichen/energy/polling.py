@@ -19,11 +19,12 @@ from lichen.energy.readings import NO_READING, Energy, Source
 PERIOD_S = 0.08
 """Between two polls. With a sensor that takes up to 20 ms to answer that is still 10 polls a second."""
 LATE_S = 1.0
-"""Two polls further apart than this bound nothing. Boards since Ampere report the mean of the last second and others
-the moment (NVML reference, nvmlDeviceGetPowerUsage), so up to here little is missed, and no busy machine polls so late.
-"""
+"""Two polls further apart than this bound nothing; a busy machine is not that late. Boards since Ampere, A100 apart,
+report the mean of the last second (NVML reference, nvmlDeviceGetPowerUsage): up to here nothing of theirs is missed,
+and at a change of phase their power comes up to a second late."""
 SENSOR_ERROR = 0.05
-"""Relative error: NVML's reference states +/- 5 % of the power drawn."""
+"""Relative error: NVML's reference states +/- 5 % of the power drawn for Fermi and Kepler; Yang et al. find the same in
+later boards."""
 MOST_W = 10_000.0
 """No board draws more; drivers say 2**32 - 1 mW where they mean that they do not know."""
 
