@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# how long an example takes says how busy the machine is, and nothing about what is tested
+settings.register_profile("lichen", deadline=None)
+settings.load_profile("lichen")
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,28 @@ def test_a_counter_that_wraps_goes_on(tmp_path: Path) -> None:
     assert energies(meter.read()) == {"cpu0": 12.0}
 
 
+def test_a_counter_that_began_anew_is_absent_and_no_wrap(tmp_path: Path) -> None:
+    counter = domain(tmp_path, "intel-rapl:0", "package-0", 200_000_000_000)
+    clock = [0.0]
+    meter = RaplMeter(tmp_path, clock=lambda: clock[0])
+    clock[0] = 10.0
+    counter.write_text("1000000")  # as a wrap it would be 63 kJ in 10 s
+    assert energies(meter.read()) == {"cpu0": None}
+    assert "began anew" in meter.describe()
+
+
+def test_wraps_that_may_have_gone_unseen_are_in_the_interval(tmp_path: Path) -> None:
+    counter = domain(tmp_path, "intel-rapl:0", "package-0", 0, range_uj=100_000_000_000)
+    clock = [0.0]
+    meter = RaplMeter(tmp_path, clock=lambda: clock[0])
+    clock[0] = 50.0
+    counter.write_text("10000000000")
+    assert [(r.low_j, r.energy_j, r.high_j) for r in meter.read()] == [pytest.approx((9500, 10_000, 10_500))]
+    clock[0] += 450.0  # at 1000 W that is 450 kJ: the 50 kJ that are seen, and up to four rounds of 100 kJ
+    counter.write_text("60000000000")
+    assert [(r.low_j, r.energy_j, r.high_j) for r in meter.read()] == [pytest.approx((57_000, 60_000, 463_000))]
+
+
 def test_a_counter_that_fails_is_absent_from_then_on(tmp_path: Path) -> None:
     counter = domain(tmp_path, "intel-rapl:0", "package-0", 0)
     meter = RaplMeter(tmp_path)
@@ -140,6 +162,15 @@ def test_the_estimate_never_falls_while_children_come_and_go() -> None:
         seen.append(meter.read()[0].energy_j or 0.0)
     assert seen == sorted(seen)
     assert seen[-1] >= 7 * 0.15
+
+
+def test_a_clock_that_is_set_back_takes_no_energy_away() -> None:
+    clock = [1000.0]
+    meter = ProcessMeter(cpu=False, clock=lambda: clock[0])
+    seen = []
+    for clock[0] in (1010.0, 500.0, 510.0):
+        seen.append(meter.read()[0].energy_j or 0.0)
+    assert 0 < seen[0] == seen[1] < seen[2]
 
 
 def test_resident_memory_times_time_times_watts_per_gigabyte_is_the_estimate_of_memory() -> None:

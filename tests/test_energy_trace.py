@@ -150,13 +150,6 @@ def test_two_meters_of_one_name_add_up(path: Path) -> None:
     assert phases(path)["train"].total.energy_j == 42
 
 
-def test_no_meters_is_no_reading_and_not_zero(path: Path) -> None:
-    with Trace(path, []) as trace, trace.phase("train"):
-        pass
-    assert phases(path)["train"].total == Energy(None, None, None)
-    assert trace.so_far().energy_j is None
-
-
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_a_meter_that_raises_is_absent_and_training_goes_on(path: Path, after: int) -> None:
     with Trace(path, [Failing(after), joules(0, 0, 5, component="cpu")]) as trace, trace.phase("train"):

@@ -15,6 +15,17 @@ from lichen.errors import EnergyError
 _Span = tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Step:
+    """What was used between two samples of a session."""
+
+    path: Path
+    session: str
+    phase: str
+    duration_s: float
+    components: tuple[ComponentEnergy, ...]
+
+
 def energy_between(before: Iterable[Reading], after: Iterable[Reading]) -> tuple[ComponentEnergy, ...]:
     """What each component used between two cumulative readings.
 
@@ -35,24 +46,30 @@ def read_traces(paths: Iterable[Path]) -> tuple[PhaseEnergy, ...]:
     Raises ``EnergyError`` if a file is missing or no line of it is a trace's.
     """
     phases: dict[str, _PhaseSum] = {}
+    for step in read_steps(paths):
+        phases.setdefault(step.phase, _PhaseSum()).add(step)
+    return tuple(phase.result(name) for name, phase in phases.items())
+
+
+def read_steps(paths: Iterable[Path]) -> Iterator[Step]:
+    """The same, sample by sample: session after session, each device once. Raises ``EnergyError`` likewise."""
     covered: dict[tuple[str, str], list[_Span]] = {}
     for recording in _recordings(paths):
         own: dict[tuple[str, str], list[_Span]] = {}
         for before, after in pairwise(recording.in_order()):
             span = (before.mono_s, max(after.mono_s, before.mono_s))
-            steps = []
-            for step in energy_between(before.readings, after.readings):
-                device = recording.device_of(step.component)
-                if device is None or step.source == "absent":
-                    steps.append(step)
+            parts = []
+            for part in energy_between(before.readings, after.readings):
+                device = recording.device_of(part.component)
+                if device is None or part.source == "absent":
+                    parts.append(part)
                     continue
                 share = 1.0 - _covered_share(span, covered.get(device, ()))
-                steps.append(ComponentEnergy(step.component, step.source, step.energy.scaled(share)))
+                parts.append(ComponentEnergy(part.component, part.source, part.energy.scaled(share)))
                 _extend(own.setdefault(device, []), span)
-            phases.setdefault(after.phase, _PhaseSum()).add(recording.path, span[1] - span[0], steps)
+            yield Step(recording.path, after.session, after.phase, span[1] - span[0], tuple(parts))
         for device, spans in own.items():
             covered.setdefault(device, []).extend(spans)
-    return tuple(phase.result(name) for name, phase in phases.items())
 
 
 def read_sessions(paths: Iterable[Path]) -> tuple[Session, ...]:
@@ -83,13 +100,13 @@ class _PhaseSum:
     energy: dict[ComponentEnergy, Energy] = field(default_factory=dict)
     absent: dict[str, None] = field(default_factory=dict)
 
-    def add(self, path: Path, duration_s: float, steps: Iterable[ComponentEnergy]) -> None:
-        self.duration_s[path] = self.duration_s.get(path, 0.0) + duration_s
-        for step in steps:
-            kind = ComponentEnergy(step.component, step.source, NO_READING)
-            self.energy[kind] = self.energy.get(kind, NO_READING) + step.energy
-            if step.source == "absent":
-                self.absent[step.component] = None
+    def add(self, step: Step) -> None:
+        self.duration_s[step.path] = self.duration_s.get(step.path, 0.0) + step.duration_s
+        for part in step.components:
+            kind = ComponentEnergy(part.component, part.source, NO_READING)
+            self.energy[kind] = self.energy.get(kind, NO_READING) + part.energy
+            if part.source == "absent":
+                self.absent[part.component] = None
 
     def result(self, phase: str) -> PhaseEnergy:
         read = {kind.component for kind in self.energy if kind.source != "absent"}

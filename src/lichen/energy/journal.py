@@ -32,7 +32,8 @@ class Journal:
         try:
             if self._descriptor is None:
                 self._descriptor = self._open()
-            _write(self._descriptor, "".join(self._waiting).encode())
+            # half a letter, as file names may hold, is written in the form that JSON has for it
+            _write(self._descriptor, "".join(self._waiting).encode(errors="backslashreplace"))
             self._sync(self._descriptor)
         except OSError as error:
             self.problem = f"{self._path} cannot be written: {error.strerror or error}"

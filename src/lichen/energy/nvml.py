@@ -1,4 +1,4 @@
-"""NVIDIA GPUs: the driver's counter of energy since it was loaded (Volta and newer).
+"""NVIDIA GPUs: the driver's counter of energy since it was loaded (Volta and newer), or else polled power.
 
 The counter is preferred to polled power, which on A100 and H100 sees a quarter of the time (Yang et al.,
 arXiv 2312.02741). It steps about every 100 ms, so a window should last seconds.
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from lichen.energy.readings import Meter, Reading, absent, measured
+from lichen.energy.polling import MOST_W, PowerIntegrator, poll_in_background
+from lichen.energy.readings import NO_READING, Energy, Meter, Reading, Source, absent
 
 COUNTER_ERROR = 0.05
 """Relative error: NVIDIA states +/- 5 % for board power (NVML reference), and Yang et al. find the same."""
@@ -28,47 +29,101 @@ class Nvml(Protocol):
     def nvmlDeviceGetName(self, handle: Any) -> str: ...
     def nvmlDeviceGetMigMode(self, handle: Any) -> Sequence[int]: ...
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any) -> int: ...
+    def nvmlDeviceGetPowerUsage(self, handle: Any) -> int: ...
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle: Any) -> int: ...
 
 
 class GpuMeter:
-    """One GPU's energy counter; from its first failure on the GPU is absent, and the reason is in ``describe()``."""
+    """One GPU: its energy counter, or its polled power where it has none.
+
+    From its first failure on the GPU is absent, and the reason is in ``describe()``.
+    """
 
     def __init__(self, nvml: Nvml, index: int) -> None:
-        self._nvml, self._component = nvml, f"gpu{index}"
-        self._uuid, self._name, self._failure = "", "GPU", ""
+        self._component, self._uuid, self._name = f"gpu{index}", "", "GPU"
+        self._gauge: _Counter | PowerIntegrator | None = None
+        self._reason = ""
         try:
-            self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            self._uuid = nvml.nvmlDeviceGetUUID(self._handle)
-            self._name = nvml.nvmlDeviceGetName(self._handle)
-            if _is_partitioned(nvml, self._handle):
-                self._failure = "partitioned (MIG); a slice has no power of its own"
-            self._first_mj = self._last_mj = nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            self._uuid = nvml.nvmlDeviceGetUUID(handle)
+            self._name = nvml.nvmlDeviceGetName(handle)
+            if _is_partitioned(nvml, handle):
+                self._reason = "partitioned (MIG), and a slice has no power of its own"
+            else:
+                self._gauge, self._reason = _gauge(nvml, handle)
         except nvml.NVMLError as error:
-            self._failure = self._failure or f"no energy counter ({error})"
+            self._reason = str(error)
 
     def describe(self) -> str:
         """The GPU, how it is measured, or why it is not."""
-        how = f"no reading: {self._failure}" if self._failure else "energy counter, within 5 %"
+        failure = self._gauge.failure if self._gauge else self._reason
+        how = f"no reading: {failure}" if failure or not self._gauge else self._gauge.describe()
         return f"{self._component} ({self._name}): {how}"
 
     def read(self) -> tuple[Reading, ...]:
         """One reading: joules of the whole board."""
-        if not self._failure:
-            self._count()
-        if self._failure:
+        used = self._gauge.read().bounds_j() if self._gauge else None
+        if self._gauge is None or used is None:
             return (absent(self._component, self._uuid),)
+        low_j, energy_j, high_j = used
+        return (Reading(self._component, self._gauge.source, energy_j, low_j, high_j, self._uuid),)
+
+
+class _Counter:
+    """The driver's counter. Raises ``NVMLError`` when made for a GPU that has none, and never afterwards."""
+
+    source: Source = "counter"
+
+    def __init__(self, nvml: Nvml, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+        self._first_mj = self._last_mj = nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        self.failure = ""
+
+    def describe(self) -> str:
+        return "energy counter, within 5 %"
+
+    def read(self) -> Energy:
+        if not self.failure:
+            self._count()
+        if self.failure:
+            return NO_READING
         joules = (self._last_mj - self._first_mj) / 1000
-        return (measured(self._component, "counter", joules, COUNTER_ERROR, self._uuid),)
+        return Energy(joules * (1 - COUNTER_ERROR), joules, joules * (1 + COUNTER_ERROR))
 
     def _count(self) -> None:
         try:
             now_mj = self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
         except self._nvml.NVMLError as error:
-            self._failure = f"stopped answering ({error})"
+            self.failure = f"stopped answering ({error})"
             return
         if now_mj < self._last_mj:
-            self._failure = "its counter fell; the driver was reloaded"
+            self.failure = "its counter fell, the driver was reloaded"
         self._last_mj = now_mj
+
+
+def _gauge(nvml: Nvml, handle: Any) -> tuple[_Counter | PowerIntegrator | None, str]:
+    """The counter, or else polled power, or else the reason why there is neither."""
+    try:
+        return _Counter(nvml, handle), ""
+    except nvml.NVMLError as error:
+        no_counter = f"no energy counter ({error})"
+    try:
+        if nvml.nvmlDeviceGetPowerUsage(handle) == 0:  # a GPU that answers is awake and draws some
+            return None, f"{no_counter}, and its power sensor says 0 W"
+    except nvml.NVMLError as error:
+        return None, f"{no_counter} and no power sensor ({error})"
+    integrator = PowerIntegrator(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000, limit_w=_limit_w(nvml, handle))
+    poll_in_background(integrator)
+    return integrator, ""
+
+
+def _limit_w(nvml: Nvml, handle: Any) -> float | None:
+    """The most power that the board lets itself draw."""
+    try:
+        limit_w = nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
+    except nvml.NVMLError:
+        return None
+    return limit_w if 0 < limit_w <= MOST_W else None
 
 
 class UnreadableGpu:
@@ -97,8 +152,7 @@ def gpu_meters(nvml: Nvml, environment: Mapping[str, str]) -> tuple[Meter, ...]:
     Raises ``nvml.NVMLError`` if there is no NVIDIA driver.
     """
     nvml.nvmlInit()
-    handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-    uuids = [nvml.nvmlDeviceGetUUID(handle) for handle in handles]
+    uuids = [_uuid(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
     visible = visible_devices(environment.get("CUDA_VISIBLE_DEVICES"), uuids)
     return tuple(
         GpuMeter(nvml, device)
@@ -120,8 +174,9 @@ def visible_devices(setting: str | None, uuids: Sequence[str]) -> tuple[int | st
     for entry in setting.split(","):
         name = entry.strip()
         matches = [index for index, uuid in enumerate(uuids) if name.startswith("GPU-") and uuid.startswith(name)]
-        if name.isdecimal() and int(name) < len(uuids):
-            chosen.append(int(name))
+        number = _whole(name)
+        if number is not None and number < len(uuids):
+            chosen.append(number)
         elif len(matches) == 1:
             chosen.append(matches[0])
         elif name.startswith("MIG-"):
@@ -136,10 +191,23 @@ def share_of_rank(visible: tuple[int | str, ...], environment: Mapping[str, str]
 
     All of them, unless there are at least as many as ranks on this host: then rank r of n takes the r-th, (r+n)-th, ...
     """
-    rank, ranks = environment.get("LOCAL_RANK", ""), environment.get("LOCAL_WORLD_SIZE", "")
-    if not (rank.isdecimal() and ranks.isdecimal() and int(ranks) > 1 and len(visible) >= int(ranks)):
+    rank, ranks = (_whole(environment.get(name, "")) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    if rank is None or ranks is None or not rank < ranks <= len(visible):
         return visible
-    return visible[int(rank) :: int(ranks)]
+    return visible[rank::ranks]
+
+
+def _whole(text: str) -> int | None:
+    """The number that a variable of the environment says; ``int`` would take other scripts' digits, or raise."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def _uuid(nvml: Nvml, index: int) -> str:
+    """A GPU's UUID; empty for one that is lost, which must not take the healthy ones with it."""
+    try:
+        return nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index))
+    except nvml.NVMLError:
+        return ""
 
 
 def _is_partitioned(nvml: Nvml, handle: Any) -> bool:

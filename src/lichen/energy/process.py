@@ -77,7 +77,7 @@ class ProcessMeter:
         now_s = self._clock()
         cpu_s, gb = self._use()
         self._cpu_s = max(self._cpu_s, cpu_s - self._first_cpu_s)
-        self._gb_s += (gb + self._last_gb) / 2 * (now_s - self._last_s)
+        self._gb_s += (gb + self._last_gb) / 2 * max(0.0, now_s - self._last_s)
         self._last_s, self._last_gb = now_s, gb
         readings = []
         if self._cpu:

@@ -15,6 +15,7 @@ people.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, get_args
@@ -104,8 +105,8 @@ def parse_line(line: str) -> Session | Sample | None:
                 pid=int(record["pid"]),
                 boot=str(record["boot"]),
                 wall=str(record["wall"]),
-                mono_s=float(record["mono_s"]),
-                interval_s=float(record["interval_s"]),
+                mono_s=_finite(record["mono_s"]),
+                interval_s=_finite(record["interval_s"]),
                 meters=tuple(map(str, record["meters"])),
                 devices={str(component): str(device) for component, device in record["devices"].items()},
             )
@@ -114,11 +115,11 @@ def parse_line(line: str) -> Session | Sample | None:
                 session=str(record["session"]),
                 n=int(record["n"]),
                 wall=str(record["wall"]),
-                mono_s=float(record["mono_s"]),
+                mono_s=_finite(record["mono_s"]),
                 phase=str(record["phase"]),
                 readings=tuple(_reading(*values) for values in record["readings"]),
             )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     return None
 
@@ -126,6 +127,14 @@ def parse_line(line: str) -> Session | Sample | None:
 def wall_clock() -> str:
     """Now, in ISO 8601 and UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _finite(seconds: str | float) -> float:
+    """A time to calculate with; JSON readers take ``NaN`` and ``1e999`` as well."""
+    value = float(seconds)
+    if not math.isfinite(value):
+        raise ValueError(f"{seconds} is no time")
+    return value
 
 
 def _reading(component: object, source: Any, *joules: object) -> Reading:

@@ -118,7 +118,8 @@ class Trace:
 
     def spent(self) -> Energy:
         """The energy of this process alone."""
-        if not self._refreshing and self._clock() - self._last_read_s > FRESH_S and self._thread.is_alive():
+        fresh = 0 <= self._clock() - self._last_read_s <= FRESH_S
+        if not self._refreshing and not fresh and self._thread.is_alive():
             self._refreshing = True
             order = _Order("refresh")
             self._orders.put(order)
@@ -139,7 +140,10 @@ class Trace:
     def __enter__(self) -> Trace:
         self._read_earlier()
         self._opened_s = self._clock()
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # a limit on threads or memory
+            self._note = f"energy is not recorded: {error}"
         self._ask(_Order("begin"))
         return self
 
@@ -174,28 +178,44 @@ class Trace:
     # The thread's side.
 
     def _work(self) -> None:
+        try:
+            self._record()
+        except Exception as error:  # noqa: BLE001 (nobody may wait for a thread that is no more)
+            self._note = f"energy is no longer recorded ({type(error).__name__}: {error})"
+        finally:
+            while not self._orders.empty():
+                self._orders.get().done.set()
+
+    def _record(self) -> None:
         self._begin()
         next_s = self._clock() + self._interval_s
         while True:
             try:
-                order = self._orders.get(timeout=max(0.0, next_s - self._clock()))
+                # no longer than an interval, also where the clock was set back
+                order = self._orders.get(timeout=min(max(0.0, next_s - self._clock()), self._interval_s))
             except queue.Empty:
                 self._note_sample()
                 next_s = self._clock() + self._interval_s
                 continue
-            if order.kind == "refresh":
-                self._read()
-                self._refreshing = False
-            elif order.kind in {"switch", "stop"}:
-                self._note_sample()
-                next_s = self._clock() + self._interval_s
-                self._phase = order.phase
-            if order.kind == "stop":
-                self._journal.close()
-            self._stuck = False
-            order.done.set()
+            try:
+                self._obey(order)
+            finally:
+                self._stuck = False
+                order.done.set()
             if order.kind == "stop":
                 return
+            if order.kind == "switch":
+                next_s = self._clock() + self._interval_s
+
+    def _obey(self, order: _Order) -> None:
+        if order.kind == "refresh":
+            self._read()
+            self._refreshing = False
+        elif order.kind in {"switch", "stop"}:
+            self._note_sample()
+            self._phase = order.phase
+        if order.kind == "stop":
+            self._journal.close()
 
     def _begin(self) -> None:
         now_s = self._clock()
@@ -236,18 +256,26 @@ class Trace:
     def _describe(self, position: int, meter: Meter) -> str:
         try:
             return meter.describe()
-        except Exception as error:  # noqa: BLE001 (as in _read_one)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (as in _read_one)
             return f"meter{position}: no description ({type(error).__name__}: {error})"
 
     def _read_one(self, position: int, meter: Meter, before: tuple[Reading, ...]) -> tuple[Reading, ...]:
         if position not in self._failed:
             try:
-                return meter.read()
-            except Exception as error:  # noqa: BLE001 (whatever a stranger's meter raises, training goes on)
+                return tuple(_plain(reading) for reading in meter.read())
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a meter raises, training goes on)
                 self._failed[position] = f"a meter failed ({type(error).__name__}: {error})"
         if not before:
             return (absent(f"meter{position}"),)
         return tuple(absent(reading.component, reading.device) for reading in before)
+
+
+def _plain(reading: Reading) -> Reading:
+    """The reading in Python's own numbers, which a file and a sum can hold; raises if it is none."""
+    energy_j, low_j, high_j = (
+        None if joules is None else float(joules) for joules in (reading.energy_j, reading.low_j, reading.high_j)
+    )
+    return replace(reading, energy_j=energy_j, low_j=low_j, high_j=high_j)
 
 
 def _distinct(readings: Iterable[Reading]) -> tuple[Reading, ...]:
