@@ -147,7 +147,7 @@ def what_if_of_run(
     """
     folder = RunFolder(path)
     config = load_settings(folder.config, RunConfig())
-    footprint, sampler = _footprint(folder, config), config.sampling.sampler
+    footprint, sampler = footprint_in(folder, config), config.sampling.sampler
     plan = Plan(
         images=samples,
         calls=None if steps is None else network_calls(sampler, _at_least_two(steps)),
@@ -175,7 +175,7 @@ def what_if_of_run(
     )
 
 
-def _footprint(folder: RunFolder, config: RunConfig) -> Footprint:
+def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
     """Of a finished run, or of one that has only trained so far."""
     summary, sampling = folder.read_summary(), config.sampling
     try:
