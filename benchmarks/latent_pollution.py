@@ -132,7 +132,7 @@ def sizes() -> Iterator[Row]:
             synthesis = found.as_json()["synthesis"]["energy_kwh"]["estimate"] / kwh
             yield (
                 "cost grows with image size and dimension",
-                f"{' x '.join(map(str, grid))}: forecast of {PLAN['iterations']:,} iterations, {PLAN['images']:,} images",
+                f"{' x '.join(map(str, grid))}, {PLAN['iterations']:,} iterations, {PLAN['images']:,} images, forecast",
                 f"{number(kwh)} kWh ({number(kwh / first)} times the smallest), {synthesis:.0%} of it synthesis",
             )
 
