@@ -208,8 +208,7 @@ def _settings() -> Iterator[str]:
             (
                 f"`{setting.name}`",
                 ", ".join(
-                    f"`{name}`"
-                    for name in (_option(f"{section.name}.{setting.name}"), *_aliases(hints[setting.name]))
+                    f"`{name}`" for name in (_option(f"{section.name}.{setting.name}"), *_aliases(hints[setting.name]))
                 ),
                 _type(_plain(hints[setting.name])),
                 _value(getattr(part, setting.name)),
