@@ -1,10 +1,9 @@
 """What measuring costs: lichen, codecarbon, carbontracker and zeus beside no tracker at all, in one run and in turns.
 
-Each turn is a fresh process. Asleep, all at the same time: the tracker is imported and started, and the process sleeps
-for a window. At work, one after the other: training-like steps for a quarter of a window without the tracker, a whole
-window with it, and a quarter without it again.
+Each round starts one process for each tracker. All sleep for a window; then they work in turns of a tenth of a second,
+so that what else the machine does falls on all alike: a turn is a few training-like steps of a fixed amount of work.
 
-    python benchmarks/measuring_overhead.py [--peers PYTHON] [--rounds 3] [--seconds 30]
+    python benchmarks/measuring_overhead.py [--peers PYTHON] [--rounds 3] [--asleep 60] [--turns 200]
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -23,141 +23,168 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from peers import TRACKERS, ask, environment, interpreter
+from peers import TRACKERS, Tracker, ask, environment, interpreter
 from report import write_results
 
 NAMES = [name for name in TRACKERS if name != "codecarbon, online"]
+NOTHING, AGAIN = "nothing", "nothing, again"
+"""What the others are compared with, and a second one that tells how much of a difference is chance."""
 SIDE = 768
 """Two square matrices of this side are multiplied in one step, about 10 ms on one core."""
+TURN_S = 0.1
 MB = 1e6
-ANSWER = "answer.json"
+
+Figures = dict[str, float]
 
 
-def process_cpu_s() -> float:
+def cpu_s() -> float:
     """CPU seconds of this process, threads that have ended included, and of its children that have ended."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-class Steps:
-    """Steps of a fixed amount of work, on the main thread."""
+class Process:
+    """The process that is measured: it does what it is told, a word a line, and answers with a line of figures."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
+        self._module, self._make = TRACKERS[name]
+        self._folder, self._me = folder, psutil.Process()
         chance = np.random.default_rng(0)
         self._left, self._right = (chance.standard_normal((SIDE, SIDE), np.float32) for _ in range(2))
         self._out = np.empty((SIDE, SIDE), np.float32)
+        self._tracker = Tracker(folder)
+        self.work()
 
-    def run(self, seconds: float, after: Callable[[], None] = lambda: None) -> tuple[float, int]:
-        """(wall seconds, steps) of at least ``seconds``."""
-        begun = now = time.perf_counter()
-        done = 0
-        while now - begun < seconds:
+    def start(self) -> Figures:
+        resident, begun_s = self._me.memory_info().rss, time.perf_counter()
+        if self._module:
+            importlib.import_module(self._module)
+        imported_s = time.perf_counter()
+        self._tracker = self._make(self._folder)
+        self._tracker.start()
+        started_s = time.perf_counter()
+        self._resident = resident
+        return {"import_s": imported_s - begun_s, "start_s": started_s - imported_s}
+
+    def work(self) -> Figures:
+        """Steps on the main thread for one turn."""
+        begun_s = now_s = time.perf_counter()
+        steps = 0
+        while now_s - begun_s < TURN_S:
             np.matmul(self._left, self._right, out=self._out)
-            after()
-            done += 1
-            now = time.perf_counter()
-        return now - begun, done
+            self._tracker.step()
+            steps += 1
+            now_s = time.perf_counter()
+        return {"wall_s": now_s - begun_s, "steps": steps}
 
+    def used(self) -> Figures:
+        """What the tracker has used: CPU seconds of all but the thread that trains, and memory since its import."""
+        memory_mb = (self._me.memory_info().rss - self._resident) / MB
+        return {"at_s": time.perf_counter(), "cpu_s": cpu_s() - time.thread_time(), "memory_mb": memory_mb}
 
-def timed(what: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    what()
-    return time.perf_counter() - begun
-
-
-class Started:
-    """A tracker that was imported, made and started, and what that took."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        module, make = TRACKERS[name]
-        self._me = psutil.Process()
-        self._resident = self._me.memory_info().rss
-        self.import_s = timed(lambda: importlib.import_module(module)) if module else 0.0
+    def stop(self) -> Figures:
         begun_s = time.perf_counter()
-        self.tracker = make(folder)
-        self.tracker.start()
-        self.start_s = time.perf_counter() - begun_s
+        self._tracker.stop()
+        return {"stop_s": time.perf_counter() - begun_s}
 
-    def memory_mb(self) -> float:
-        """What the process grew by since before the import."""
-        return (self._me.memory_info().rss - self._resident) / MB
-
-
-def asleep(name: str, seconds: float, folder: Path) -> dict[str, float]:
-    started = Started(name, folder)
-    cpu_s, wall_s = process_cpu_s(), time.perf_counter()
-    time.sleep(seconds)
-    idle = (process_cpu_s() - cpu_s) / (time.perf_counter() - wall_s)
-    started.tracker.stop()
-    return {"idle": idle}
+    def obey(self, answers: int) -> None:
+        words: dict[str, Callable[[], Figures]] = {
+            "start": self.start,
+            "work": self.work,
+            "used": self.used,
+            "stop": self.stop,
+        }
+        with os.fdopen(answers, "w") as file:
+            for line in sys.stdin:
+                print(json.dumps(words[line.strip()]()), file=file, flush=True)
 
 
-def at_work(name: str, seconds: float, folder: Path) -> dict[str, float]:
-    steps = Steps()
-    steps.run(1.0)
-    without = [steps.run(seconds / 4)]
-    started = Started(name, folder)
-    cpu_s, own_s = process_cpu_s(), time.thread_time()
-    with_it = steps.run(seconds, started.tracker.step)
-    busy = (process_cpu_s() - cpu_s - (time.thread_time() - own_s)) / with_it[0]
-    memory_mb = started.memory_mb()
-    stop_s = timed(started.tracker.stop)
-    without.append(steps.run(seconds / 4))
-    step_s = sum(wall for wall, _ in without) / sum(done for _, done in without)
-    return {
-        "import_s": started.import_s,
-        "start_s": started.start_s,
-        "stop_s": stop_s,
-        "busy": busy,
-        "step_s": step_s,
-        "ratio": with_it[0] / with_it[1] / step_s,
-        "memory_mb": memory_mb,
-    }
+class Child:
+    """A ``Process`` in an interpreter of its own."""
+
+    def __init__(self, python: str, name: str, folder: Path) -> None:
+        folder.mkdir()
+        reading, writing = os.pipe()
+        tracker = NOTHING if name == AGAIN else name
+        self._process = subprocess.Popen(
+            [python, __file__, "--be", tracker, "--answers", str(writing)],
+            env=environment(),
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[writing],
+            text=True,
+        )
+        os.close(writing)
+        self._name, self._answers = name, os.fdopen(reading)
+
+    def ask(self, word: str) -> Figures:
+        """Have it do something and wait for the figures."""
+        assert self._process.stdin is not None
+        print(word, file=self._process.stdin, flush=True)
+        line = self._answers.readline()
+        if not line:
+            raise SystemExit(f"{self._name} ended at {word!r}")
+        figures: Figures = json.loads(line)
+        return figures
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._answers.close()
 
 
-WORKLOADS = {"asleep": asleep, "at work": at_work}
+def used_per_s(before: Figures, after: Figures) -> float:
+    return (after["cpu_s"] - before["cpu_s"]) / (after["at_s"] - before["at_s"])
 
 
-def turns_side_by_side(python: str, names: list[str], workload: str, seconds: float) -> dict[str, dict[str, float]]:
-    """The figures of each tracker's process; the processes run at the same time."""
+def one_round(python: str, names: list[str], asleep_s: float, turns: int) -> dict[str, Figures]:
+    """The figures of each tracker."""
     with tempfile.TemporaryDirectory() as root:
-        children = {}
-        for number, name in enumerate(names):
-            folder = Path(root) / str(number)
-            folder.mkdir()
-            command = [python, __file__, "--turn", name, "--workload", workload, "--seconds", str(seconds)]
-            children[folder] = (
-                name,
-                subprocess.Popen(
-                    command, env=environment(), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                ),
-            )
-        figures = {}
-        for folder, (name, child) in children.items():
-            if child.wait():
-                raise SystemExit(f"{name} ended with an error")
-            figures[name] = json.loads((folder / ANSWER).read_text(encoding="utf-8"))
+        children = {name: Child(python, name, Path(root) / str(number)) for number, name in enumerate(names)}
+        figures = {name: child.ask("start") for name, child in children.items()}
+        begun = {name: child.ask("used") for name, child in children.items()}
+        time.sleep(asleep_s)
+        slept = {name: child.ask("used") for name, child in children.items()}
+        work: dict[str, list[Figures]] = {name: [] for name in names}
+        for number in range(turns):
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                work[name].append(children[name].ask("work"))
+        worked = {name: child.ask("used") for name, child in children.items()}
+        for name, child in children.items():
+            figures[name] |= child.ask("stop")
+            child.end()
+            figures[name] |= {
+                "asleep": used_per_s(begun[name], slept[name]),
+                "at_work": used_per_s(slept[name], worked[name]),
+                "memory_mb": worked[name]["memory_mb"],
+                "step_s": sum(turn["wall_s"] for turn in work[name]) / sum(turn["steps"] for turn in work[name]),
+            }
     return figures
 
 
 def percent(share: float) -> str:
-    return f"{abs(round(100 * share, 3)) if abs(share) < 1e-5 else 100 * share:.3f} %"
+    return f"{max(0.0, 100 * share):.3f} %"
 
 
-def row(name: str, turns: list[dict[str, float]], idle_without: float, memory_without: float) -> tuple[str, ...]:
+def row(name: str, rounds: list[dict[str, Figures]]) -> tuple[str, ...]:
     def middle(figure: str) -> float:
-        return statistics.median(turn[figure] for turn in turns)
+        return statistics.median(figures[name][figure] for figures in rounds)
 
-    ratios = sorted(turn["ratio"] for turn in turns)
+    ratios = sorted(figures[name]["step_s"] / figures[NOTHING]["step_s"] for figures in rounds)
+    memory_mb = statistics.median(figures[name]["memory_mb"] - figures[NOTHING]["memory_mb"] for figures in rounds)
     return (
         name,
-        percent(middle("idle") - idle_without),
-        percent(middle("busy")),
-        f"{middle('ratio'):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})",
+        percent(middle("asleep")),
+        percent(middle("at_work")),
+        f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})",
         f"{middle('import_s'):.2f}",
         f"{middle('start_s'):.3f}",
         f"{middle('stop_s'):.3f}",
-        f"{middle('memory_mb') - memory_without:.0f}",
+        f"{memory_mb:.0f}",
     )
 
 
@@ -165,51 +192,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--peers", default=sys.executable, help="the interpreter that has the other trackers")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=30.0, help="a window; some trackers look every 15 s only")
-    parser.add_argument("--turn", choices=NAMES, help=argparse.SUPPRESS)
-    parser.add_argument("--workload", choices=WORKLOADS, help=argparse.SUPPRESS)
+    parser.add_argument("--asleep", type=float, default=60.0, help="seconds; some trackers look every 15 s only")
+    parser.add_argument("--turns", type=int, default=200)
+    parser.add_argument("--be", choices=NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--answers", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.turn:
-        figures = WORKLOADS[arguments.workload](arguments.turn, arguments.seconds, Path.cwd())
-        Path(ANSWER).write_text(json.dumps(figures), encoding="utf-8")
+    if arguments.be:
+        Process(arguments.be, Path.cwd()).obey(arguments.answers)
         return
 
     python = interpreter(arguments.peers)
     versions, skipped = ask(python, NAMES)
-    turns: dict[str, list[dict[str, float]]] = {name: [] for name in versions}
-    for number in range(arguments.rounds):
-        idle = turns_side_by_side(python, list(turns), "asleep", arguments.seconds)
-        for name in list(turns) if number % 2 == 0 else list(reversed(turns)):
-            turns[name].append(idle[name] | turns_side_by_side(python, [name], "at work", arguments.seconds)[name])
-            print(number, name, json.dumps(turns[name][-1]), flush=True)
+    names = [*versions, AGAIN]
+    rounds = []
+    for _ in range(arguments.rounds):
+        rounds.append(one_round(python, names, arguments.asleep, arguments.turns))
+        print(json.dumps(rounds[-1], indent=1), flush=True)
 
-    nothing = turns["nothing"]
-    idle_without = statistics.median(turn["idle"] for turn in nothing)
-    memory_without = statistics.median(turn["memory_mb"] for turn in nothing)
-    rows = [row(name, turns[name], idle_without, memory_without) for name in turns]
-    others = ", ".join(dict.fromkeys(text for name, text in versions.items() if name.partition(".")[0] != "lichen"))
-    step_ms = 1e3 * statistics.median(turn["step_s"] for turn in nothing)
+    others = ", ".join(dict.fromkeys(text for text in versions.values() if text not in {NOTHING, "lichen"}))
+    step_ms = 1e3 * statistics.median(figures[NOTHING]["step_s"] for figures in rounds)
     most = max(
-        100 * statistics.median(turn[figure] for turn in turns[name])
-        for name in turns
+        statistics.median(figures[name][figure] for figures in rounds)
+        for name in versions
         if name.startswith("lichen")
-        for figure in ("idle", "busy")
+        for figure in ("asleep", "at_work")
     )
     note = (
-        f"{others.replace('nothing, ', '')}; all with their defaults, without network, output thrown away, in one "
-        f"interpreter. Medians of {arguments.rounds} rounds, windows of {arguments.seconds:g} s.\n\n"
-        "CPU is CPU time of the tracker per second of run, as a share of one core: asleep, that of the process less "
-        "that of one without tracker; at work, that of all threads and children but the one that trains (the "
-        "difference of two whole processes at work is noise 100 times as large). "
-        f"A step is a product of two {SIDE} x {SIDE} matrices, {step_ms:.1f} ms on one thread; its ratio is the mean "
-        "step with the tracker against the mean step just before and just after, in the same process, with the lowest "
-        "and the highest round; the row without tracker tells the noise. Memory is what the process grew by from "
-        "before the import, less the same without tracker.\n\n"
-        f"lichen used at most {most:.3f} % of one core; the target is 0.5 %."
+        f"{others}; all with their defaults, without network, output thrown away, in one interpreter. Medians of "
+        f"{arguments.rounds} rounds of {arguments.asleep:g} s asleep and {arguments.turns} turns of {TURN_S:g} s.\n\n"
+        "CPU is CPU time of all threads and children but the thread that trains, as a share of one core; without "
+        f"tracker there are none. A step is a product of two {SIDE} x {SIDE} matrices, {step_ms:.1f} ms on one thread; "
+        f"its ratio is the mean step against that of the process without tracker, with the lowest and highest round: "
+        f"the row `{AGAIN}` tells what is chance. Start is making and starting the tracker. numpy and psutil are "
+        "loaded already; memory is what came with the tracker since before its import.\n\n"
+        f"lichen used at most {percent(most)} of one core; the target is 0.5 %."
         + ("\n\n" + " ".join(skipped) if skipped else "")
     )
     header = ("tracker", "CPU, asleep", "CPU, at work", "step ratio", "import, s", "start, s", "stop, s", "memory, MB")
-    write_results(__file__, header, rows, note)
+    write_results(__file__, header, [row(name, rounds) for name in names], note)
 
 
 if __name__ == "__main__":
