@@ -102,21 +102,12 @@ class _CodeCarbon(Tracker):
     def stop(self) -> dict[str, Any]:
         kg = self._tracker.stop()
         data = self._tracker.final_emissions_data
+        inputs = ("duration", "cpu_energy", "ram_energy", "ram_power", "cpu_count", "cpu_utilization_percent")
         return {
             "kwh": data.energy_consumed,
             "g": 1000 * kg,
-            "place": f"{data.country_name} {data.region}".strip(),
-            **{
-                name: getattr(data, name)
-                for name in (
-                    "duration",
-                    "cpu_energy",
-                    "ram_energy",
-                    "ram_power",
-                    "cpu_count",
-                    "cpu_utilization_percent",
-                )
-            },
+            "place": f"{data.country_name}, {data.region}" if data.region else data.country_name,
+            **{name: getattr(data, name) for name in (*inputs, "tracking_mode", "pue")},
         }
 
 
@@ -157,13 +148,13 @@ class CarbonTracker(Tracker):
     def stop(self) -> dict[str, Any]:
         from carbontracker.parser import parse_all_logs
 
+        thread = self._tracker.tracker
         self._tracker.epoch_end()  # the last epoch: it prints its sum and ends its threads
         log = parse_all_logs(log_dir=str(self._folder))[0]
-        actual = log["actual"]
         return {
-            "kwh": actual["energy (kWh)"],
-            "g": actual["co2eq (g)"],
-            "duration": actual["duration (s)"],
+            "kwh": log["actual"]["energy (kWh)"],
+            "g": log["actual"]["co2eq (g)"],
+            "duration": thread.epoch_times[-1],
             "watts": float(log["components"]["cpu"]["avg_power_usages (W)"].mean()),
         }
 
