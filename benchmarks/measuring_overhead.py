@@ -223,7 +223,8 @@ def main() -> None:
         "CPU is CPU time of all threads and children but the thread that trains, as a share of one core; without "
         f"tracker there are none. A step is a product of two {SIDE} x {SIDE} matrices, {step_ms:.1f} ms on one thread; "
         f"its ratio is the mean step against that of the process without tracker, with the lowest and highest round: "
-        f"the row `{AGAIN}` tells what is chance. Start is making and starting the tracker. numpy and psutil are "
+        f"the row `{AGAIN}` tells what is chance, and so do zeus, which does nothing meanwhile, and "
+        "ratios below 1. Start is making and starting the tracker. numpy and psutil are "
         "loaded already; memory is what came with the tracker since before its import.\n\n"
         f"lichen used at most {percent(most)} of one core; the target is 0.5 %."
         + ("\n\n" + " ".join(skipped) if skipped else "")
