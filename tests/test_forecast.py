@@ -130,6 +130,15 @@ def test_little_work_is_looked_at_for_a_fifth_of_it() -> None:
     assert (pieces - WARM_UP) * 0.02 == pytest.approx(0.4, abs=2 * LEAST_BLOCK_S)
 
 
+def test_work_that_ends_within_the_warm_up_is_judged_by_that() -> None:
+    clock = Clock()
+    watch = Stopwatch((), planned=8, clock=clock)
+    assert steady(watch, clock, 4, 0.1, pieces=2) == 2
+    assert watch.pace().s_per_unit == pytest.approx(0.025)
+    with pytest.raises(ValueError, match="at least one timed block"):
+        Stopwatch((), planned=8, clock=clock).pace()
+
+
 def test_a_single_very_long_piece_must_do() -> None:
     clock = Clock()
     watch = Stopwatch((), planned=1000, clock=clock)

@@ -61,13 +61,15 @@ class Stopwatch:
         self._blocks: list[Block] = []
         self._open = 0.0
         self._end: tuple[float, tuple[Reading, ...]] | None = None
-        self._begun_s = clock()
+        self._units = 0.0
         self._start()
+        self._begun_s, self._begun = self._first_s, self._first
 
     def __call__(self, units: float) -> None:
         """So many units of work were just finished; 0 is no work."""
         if not units or self._end is not None:
             return
+        self._units += units
         self._open += units
         taken_s = self._clock() - self._since_s
         if self._warming and taken_s < self._most_s / 2:
@@ -86,13 +88,19 @@ class Stopwatch:
         return self._end is not None
 
     def pace(self) -> Pace:
-        """What was found; raises ``ValueError`` if there were no pieces beyond the warm-up."""
+        """What was found; of work that ended within the warm-up, that is all there is to go by.
+
+        Raises ``ValueError`` if nothing was done.
+        """
         if self._end is None:
             if self._open:
                 self._close_block()
             self._stop()
         assert self._end is not None
         end_s, readings = self._end
+        if not self._blocks:
+            self._first_s, self._first = self._begun_s, self._begun
+            self._blocks = [(self._units, end_s - self._begun_s)]
         energy = total(part.energy for part in energy_between(self._first, readings))
         return pace(self._blocks, energy.scaled(1 / max(end_s - self._first_s, 1e-9)))
 
