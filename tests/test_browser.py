@@ -141,21 +141,21 @@ def ratio(outcome: Outcome, as_run: Outcome) -> str:
 
 AE_IN_JULY = "no monthly figures for United Arab Emirates: the yearly level, widened by other countries' seasons"
 CASES = {
-    "another country": ({"place": "SE"}, intensity("SE"), None, Plan(), "Sweden, figures of 2024"),
-    "a US state": ({"place": "US-CA"}, intensity("US-CA"), None, Plan(), "California, USA, figures of 2024"),
-    "a month": ({"month": "7"}, intensity("FR", 7), None, Plan(), "France, July, figures of 2024"),
+    "another country": ({"place": "SE"}, intensity("SE"), None, Plan(), "Sweden (figures of 2024)"),
+    "a US state": ({"place": "US-CA"}, intensity("US-CA"), None, Plan(), "California, USA (figures of 2024)"),
+    "a month": ({"month": "7"}, intensity("FR", 7), None, Plan(), "France in July (figures of 2024)"),
     "a month elsewhere": (
-        {"place": "SE", "month": "12"}, intensity("SE", 12), None, Plan(), "Sweden, December, figures of 2024",
+        {"place": "SE", "month": "12"}, intensity("SE", 12), None, Plan(), "Sweden in December (figures of 2024)",
     ),
     "a country without monthly figures": ({"place": "AE"}, intensity("AE"), None, Plan(), "United Arab Emirates"),
     "a month without figures": ({"place": "AE", "month": "7"}, intensity("AE", 7), None, Plan(), AE_IN_JULY),
     "a PUE": ({"pue": "1.31"}, intensity("FR"), 1.31, Plan(), "PUE 1.31"),
     "many images": ({"images": "10000"}, intensity("FR"), None, Plan(images=10_000), "10,000 images"),
-    "one image of a batch": ({"images": "1"}, intensity("FR"), None, Plan(images=1), "1 images"),
+    "one image of a batch": ({"images": "1"}, intensity("FR"), None, Plan(images=1), "1 image of 4 steps"),
     "many steps": ({"steps": "250"}, intensity("FR"), None, Plan(calls=calls(250)), "250 steps"),
     "all at once": (
         {"place": "PL", "month": "1", "pue": "1.1", "images": "777", "steps": "33"},
-        intensity("PL", 1), 1.1, Plan(images=777, calls=calls(33)), "Poland, January, figures of 2024",
+        intensity("PL", 1), 1.1, Plan(images=777, calls=calls(33)), "Poland in January (figures of 2024)",
     ),
 }  # fmt: skip
 
@@ -172,12 +172,12 @@ def test_the_panel_shows_what_the_library_calculates(report: Path, tab: Tab, cas
         tab.enter(f"whatif-{name}", value)
     asked = what_if(energies, place, pue, plan)
     shows(tab, asked)
-    said = tab.text("whatif-ratio")
+    said = tab.text("whatif-said")
     assert said.startswith(f"{ratio(asked, as_run)} times this run")
     assert "France" in said
     assert place.zone_name in said
     assert said.count("2024") + said.count("2023") >= 1
-    assert "(Ember, Monthly and Yearly Electricity Data)" in said
+    assert said.endswith("Data: Ember, Monthly and Yearly Electricity Data.")
     assert words in said + tab.text("whatif-note")
     assert tab.complaints == []
     assert {url.partition(",")[0] for url in tab.requests} <= {report.as_uri(), "data:image/png;base64"}
@@ -194,12 +194,12 @@ def test_the_panel_names_the_cheapest_country_and_the_cheapest_month(report: Pat
     low, high = (pick(months, key=lambda outcome: outcome.carbon_g.estimate or 0) for pick in (min, max))
     assert (low.month, high.month) == (8, 12)
     best, least, most = (span_parts(Span(**asdict(each.carbon_g)), GRAMS)[0] for each in (country, low, high))
-    assert tab.text("whatif-cheapest") == (
-        f"Least in all 209 countries: {country.zone_name}, March, figures of {country.year}, {best}. "
-        f"In Sweden the cheapest month is August, {least}; the dearest is December, {most}."
+    assert tab.text("whatif-cheapest").replace("\N{NO-BREAK SPACE}", " ") == (
+        f"Least in all 209 countries: {country.zone_name} in March (figures of {country.year}), {best}. "
+        f"Cheapest month in Sweden: August, {least}; dearest: December, {most}."
     )
     tab.enter("whatif-place", "AE")
-    assert tab.text("whatif-cheapest").endswith("For United Arab Emirates no monthly figures are known.")
+    assert tab.text("whatif-cheapest").endswith("No monthly figures are known for United Arab Emirates.")
 
 
 def test_an_unknown_place_has_ranges_and_no_ratio_but_to_itself(report: Path, tab: Tab, tmp_path: Path) -> None:
@@ -216,8 +216,9 @@ def test_an_unknown_place_has_ranges_and_no_ratio_but_to_itself(report: Path, ta
     before = what_if(energies, intensity(None)).energy_kwh.estimate
     assert more.energy_kwh.estimate is not None
     assert before is not None
-    assert tab.text("whatif-ratio").startswith(
-        f"{figure(more.energy_kwh.estimate / before)} times this run, at the same place: anywhere in the world (Ember"
+    assert tab.text("whatif-said") == (
+        f"{figure(more.energy_kwh.estimate / before)} times this run, at the same place: anywhere in the world. "
+        "Data: Ember, Monthly and Yearly Electricity Data."
     )
 
     tab.enter("whatif-place", "SE")
@@ -239,9 +240,26 @@ def test_a_contract_is_the_runs_own_and_other_places_are_of_the_table(report: Pa
     tab.enter("whatif-place", "FR")
     asked = what_if(energies, intensity("FR"), 1.15)
     shows(tab, asked)
-    assert tab.text("whatif-ratio") == (
-        f"{ratio(asked, what_if(energies, own, 1.15))} times this run: France, figures of 2024 (Ember, Monthly and "
-        "Yearly Electricity Data), against France, by contract (12.5 g/kWh as given by the user, not from a table)."
+    assert tab.text("whatif-said") == (
+        f"{ratio(asked, what_if(energies, own, 1.15))} times this run: France (figures of 2024) against France, by "
+        "contract. Data: Ember, Monthly and Yearly Electricity Data; against 12.5 g/kWh as given by the user, not from "
+        "a table."
+    )
+
+
+def test_the_panel_begins_with_the_month_and_the_pue_of_the_run(report: Path, tab: Tab, tmp_path: Path) -> None:
+    page, summary = changed(report, tmp_path, CarbonConfig(grid="US-CA", month=MONTH, pue=1.2))
+    energies = footprint(summary)
+    tab.open(page)
+    as_run = what_if(energies, intensity("US-CA", MONTH), 1.2)
+    shows(tab, as_run)
+    assert tab.text("whatif-ratio") == "This is the run as it was."
+    tab.enter("whatif-month", "")
+    tab.enter("whatif-pue", "")
+    asked = what_if(energies, intensity("US-CA"))
+    shows(tab, asked)
+    assert tab.text("whatif-said").startswith(
+        f"{ratio(asked, as_run)} times this run: California, USA (figures of 2024) against California, USA in July"
     )
 
 
@@ -276,7 +294,7 @@ def test_no_script_but_the_panels_own_runs(report: Path, tab: Tab, tmp_path: Pat
     tab.enter("whatif-place", "SE")
     assert tab.run("window.wasHere === undefined")
     assert tab.complaints == []
-    assert evil in tab.text("whatif-ratio")
+    assert evil in tab.text("whatif-said")
 
     # had it come into the page as markup, the policy would have stopped it
     html = page.read_text(encoding="utf-8")
@@ -307,6 +325,6 @@ def test_paper_has_no_controls_and_only_what_was_asked(report: Path, tab: Tab) -
     assert "What if?" not in tab.run("document.body.innerText")
     tab.enter("whatif-place", "SE")
     words = tab.run("document.body.innerText")
-    assert "Sweden, figures of 2024: 35.8 g/kWh" in words
+    assert "Sweden (figures of 2024): 35.8 g/kWh" in words
     assert "Sampling steps" not in words
     tab.send("Emulation.setEmulatedMedia", media="")

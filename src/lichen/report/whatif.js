@@ -82,13 +82,15 @@
     return [`${figure(range[1] / size)} ${symbol}`, range[0] === range[2] ? "" : ends];
   }
 
-  const quantity = (range, units) => spanParts(range, units)[0];
+  // a figure and its unit stay on one line
+  const unbroken = (range, units) => spanParts(range, units)[0].replaceAll(" ", "\u00a0");
 
-  const whereAndWhen = (where) =>
-    [where.name, where.month && months[where.month], where.year && `figures of ${where.year}`]
-      .filter(Boolean)
-      .join(", ");
+  function whereAndWhen(where) {
+    const when = where.month ? ` in ${months[where.month]}` : "";
+    return `${where.name}${when}${where.year ? ` (figures of ${where.year})` : ""}`;
+  }
 
+  /** [how many times the run, from where to where]. */
   function comparison(asked, asRun) {
     const [here, there] = [whereAndWhen(asked.where), whereAndWhen(asRun.where)];
     const isSamePlace = here === there && asked.where.data === asRun.where.data;
@@ -97,27 +99,31 @@
     if (isSamePlace && other === null) [one, other] = [asked.kwh[1], asRun.kwh[1]];
     if (one === null || other === null) {
       const why = asRun.where.g[1] === null ? "its place is unknown" : "its energy is known as a range only";
-      return `Nobody can say how many times this run that is: ${why}.`;
+      return [`Nobody can say how many times this run that is: ${why}.`, ""];
     }
-    if (other === 0) return "There is no ratio to this run: it used nothing.";
+    if (other === 0) return ["There is no ratio to this run: it used nothing.", ""];
     const ratio = `${figure(one / other)} times this run`;
-    if (isSamePlace) return `${ratio}, at the same place: ${here} (${asked.where.data}).`;
-    const source = asked.where.data === asRun.where.data ? "" : ` (${asked.where.data})`;
-    return `${ratio}: ${here}${source}, against ${there} (${asRun.where.data}).`;
+    if (isSamePlace) return [`${ratio},`, ` at the same place: ${here}. Data: ${asked.where.data}.`];
+    if (asked.where.data === asRun.where.data) {
+      return [`${ratio}:`, ` ${here} against ${there}. Data: ${asRun.where.data}.`];
+    }
+    return [`${ratio}:`, ` ${here} against ${there}. Data: ${asked.where.data}; against ${asRun.where.data}.`];
   }
 
   function cheapest(plan, code) {
     const countries = Object.keys(data.countries).map((key) => whatIf(plan, intensity(key, plan.month)));
     const country = least(countries);
-    const words = `Least in all ${countries.length} countries: ${whereAndWhen(country.where)}, ${quantity(country.grams, GRAMS)}.`;
+    const words =
+      `Least in all ${countries.length} countries: ` +
+      `${whereAndWhen(country.where)}, ${unbroken(country.grams, GRAMS)}.`;
     if (!zones[code]) return words;
     const [name, , , season] = zones[code];
-    if (!season) return `${words} For ${name} no monthly figures are known.`;
+    if (!season) return `${words} No monthly figures are known for ${name}.`;
     const year = season.map((_, i) => whatIf(plan, intensity(code, i + 1)));
     const [low, high] = [least(year), most(year)].map(
-      ({ where, grams }) => `${months[where.month]}, ${quantity(grams, GRAMS)}`,
+      ({ where, grams }) => `${months[where.month]}, ${unbroken(grams, GRAMS)}`,
     );
-    return `${words} In ${name} the cheapest month is ${low}; the dearest is ${high}.`;
+    return `${words} Cheapest month in ${name}: ${low}; dearest: ${high}.`;
   }
 
   // ---- the page
@@ -159,14 +165,17 @@
     if (!asked) {
       element("ratio").textContent =
         "A PUE is 1 or more; at least 1 image is drawn, in at least 2 steps; images and steps are whole numbers.";
-      element("cheapest").textContent = element("note").textContent = "";
+      for (const name of ["against", "cheapest", "note"]) element(name).textContent = "";
       return;
     }
     const asRun = whatIf(was, intensity(run.zone, run.month));
-    element("ratio").textContent = isAsRun ? "This is the run as it was." : comparison(asked, asRun);
+    const [ratio, against] = isAsRun ? ["This is the run as it was.", ""] : comparison(asked, asRun);
+    element("ratio").textContent = ratio;
+    element("against").textContent = against;
     element("cheapest").textContent = cheapest(plan, code);
     const overhead = plan.pue === null ? data.pue_range.join("–") : String(plan.pue);
-    const drawn = run.images ? `, ${plan.images.toLocaleString("en")} images of ${plan.steps} steps` : "";
+    const noun = plan.images === 1 ? "image" : "images";
+    const drawn = run.images ? `, ${plan.images.toLocaleString("en")} ${noun} of ${plan.steps} steps` : "";
     const note = where.note && ` (${where.note})`;
     const [level, ends] = spanParts(where.g, [["g/kWh", 1]]);
     element("note").textContent =

@@ -44,6 +44,8 @@ class Panel:
     month: int | None
     """The run's own."""
     pue: str
+    """Empty: not given; then the high end takes ``most_pue``."""
+    most_pue: float
     images: int
     """0: nothing was drawn, so nobody knows what an image or a step costs."""
     steps: int
@@ -67,6 +69,7 @@ def whatif_panel(summary: Facts, table: Table | None = None) -> Panel | None:
         months=MONTHS,
         month=run["month"],
         pue="" if run["pue"] is None else f"{run['pue']:g}",
+        most_pue=PUE_RANGE[1],
         images=run["images"],
         steps=run["steps"],
         most_images=max(MOST_IMAGES, run["images"]),
