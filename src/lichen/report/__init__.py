@@ -1,6 +1,7 @@
 """One self-contained HTML page about a run: what it cost, what it made, and whether that may be shared.
 
-The page is drawn from the files of the run folder alone and computes nothing new.
+The page is drawn from the files of the run folder alone and computes nothing new, but for the panel "What if?": that is
+calculated in the reader's browser from figures in the page.
 """
 
 from lichen.report.charts import Bar, Part

@@ -12,9 +12,11 @@ from lichen.files import sha256_of, write_text
 from lichen.report.cost import CostSection, cost_section
 from lichen.report.curves import Curve, curves_section
 from lichen.report.evidence import Document, Facts, read_document, read_text
+from lichen.report.forecast import ForecastSection, forecast_section
 from lichen.report.formats import NOT_RECORDED, figure, plural, rows_of, shape, whole
 from lichen.report.gallery import Gallery, gallery
 from lichen.report.verdict import AuditSection, audit_section
+from lichen.report.whatif_panel import Panel, whatif_panel
 from lichen.runs import read_log
 
 Rows = tuple[tuple[str, str], ...]
@@ -34,6 +36,8 @@ class Page:
     was_run: tuple[tuple[str, Rows], ...]
     quality: Rows
     cost: CostSection
+    forecast: ForecastSection | None
+    panel: Panel | None
     curves: tuple[Curve, ...]
     audit: AuditSection
     gallery: Gallery
@@ -45,8 +49,9 @@ class Page:
 def write_report(run_dir: Path) -> Path:
     """Draw ``run_dir/report.html`` from the files of a run folder, and return its path.
 
-    The page loads nothing from anywhere. It shows synthetic images only if the audit looked at them and did not flag
-    them, and never an image of the training set. What the folder lacks, the page names as lacking.
+    The page loads nothing from anywhere; the one script in it is our own and calculates the what-if panel. Synthetic
+    images are shown only if the audit looked at them and did not flag them, and images of the training set never. What
+    the folder lacks, the page names as lacking.
 
     Raises:
         RunError: ``run_dir`` is no folder.
@@ -72,6 +77,8 @@ def _gather(run_dir: Path) -> Page:
         was_run=_was_run(facts),
         quality=_quality(facts.at("quality", "kernel_distance")),
         cost=cost,
+        forecast=forecast_section(facts.at("forecast")),
+        panel=whatif_panel(facts),
         curves=curves_section(read_log(run_dir / "log.jsonl")),
         audit=audit,
         gallery=gallery(run_dir / "samples", audit.findings, audit.generator_sha256),
