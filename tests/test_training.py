@@ -132,7 +132,6 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None
         torch.manual_seed(99)  # what a new process has drawn before must not matter
         again = train(Blur(), VOLUMES, _loss, RECIPE, state_path=path, log=lambda _: None, step=counted.append)
         assert sum(counted) == RECIPE.images - 4 * (fatal - 1)
-        assert sum(counted) == 64
         for one, other in zip(_weights(whole), _weights(again), strict=True):
             assert torch.equal(one, other)
 

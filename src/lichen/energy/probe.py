@@ -62,6 +62,8 @@ class Stopwatch:
         self._open = 0.0
         self._end: tuple[float, tuple[Reading, ...]] | None = None
         self._units = 0.0
+        self._first: tuple[Reading, ...] = ()
+        self._first_s = self._since_s = 0.0
         self._start()
         self._begun_s, self._begun = self._first_s, self._first
 
