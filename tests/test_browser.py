@@ -195,7 +195,7 @@ def test_the_panel_names_the_cheapest_country_and_the_cheapest_month(report: Pat
     assert (low.month, high.month) == (8, 12)
     best, least, most = (span_parts(Span(**asdict(each.carbon_g)), GRAMS)[0] for each in (country, low, high))
     assert tab.text("whatif-cheapest").replace("\N{NO-BREAK SPACE}", " ") == (
-        f"Least in all 209 countries: {country.zone_name} in March (figures of {country.year}), {best}. "
+        f"Least in all 209 countries: {country.zone_name} (figures of {country.year}), {best}. "
         f"Cheapest month in Sweden: August, {least}; dearest: December, {most}."
     )
     tab.enter("whatif-place", "AE")

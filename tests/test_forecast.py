@@ -54,6 +54,12 @@ def test_scatter_widens_the_interval_and_more_blocks_narrow_it() -> None:
     assert many.error == pytest.approx(0.2 / math.sqrt(99))
 
 
+def test_an_interruption_of_one_block_changes_the_interval_and_not_the_figure() -> None:
+    calm, stirred = pace([(1.0, 1.0)] * 8, NO_READING), pace([(1.0, 1.0)] * 7 + [(1.0, 9.0)], NO_READING)
+    assert calm.s_per_unit == stirred.s_per_unit == pytest.approx(1.0)
+    assert stirred.error > calm.error
+
+
 def test_one_block_alone_is_not_trusted_as_much_as_several() -> None:
     assert pace([(1.0, 1.0)], NO_READING).error > pace([(1.0, 1.0)] * 4, NO_READING).error
     with pytest.raises(ValueError, match="at least one timed block"):

@@ -74,6 +74,8 @@ class Outcome:
     month: int | None
     year: int | None
     pue: float | None
+    note: str
+    """How the place's figure came about where that is not plain: without a season, or by contract; often empty."""
     assumptions: tuple[str, ...]
     attribution: str
 
@@ -123,6 +125,7 @@ def what_if(footprint: Footprint, place: Intensity, pue: float | None = None, pl
         month=place.month,
         year=place.year,
         pue=pue,
+        note=place.note,
         assumptions=_assumptions(footprint, place, pue, plan),
         attribution=place.attribution,
     )
@@ -178,7 +181,7 @@ def ratio_text(one: Outcome, other: Outcome) -> str:
 
 
 def _where(outcome: Outcome) -> str:
-    month = f"month {outcome.month} of " if outcome.month else ""
+    month = f"month {outcome.month} of " if outcome.month and not outcome.note else ""
     return f"{outcome.zone_name}, {month}{outcome.year}" if outcome.year else outcome.zone_name
 
 

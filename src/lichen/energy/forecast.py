@@ -7,7 +7,8 @@ A run is a few kinds of work, each repeated many times (training steps, network 
 with seconds per unit and power as they were in a probe of the same work on the same machine. Two errors remain, and
 both are in the 90 % interval of a forecast:
 
-- the probe was short: the standard error of its mean, from the scatter of its blocks;
+- the probe was short: the standard error of its mean, from the scatter of its blocks. The mean is that of the middle
+  half, since one interruption by another program weighs too much in a second of probing;
 - the machine drifts: other programs, temperature, clock rates. ``DRIFT`` is its size from one minute to the next hour,
   common to all the work of a run.
 """
@@ -107,10 +108,12 @@ class Forecast:
 
 def pace(blocks: Sequence[Block], joules_per_s: Energy) -> Pace:
     """The pace of timed ``blocks`` at this power; raises ``ValueError`` without any."""
-    units, seconds = (sum(block[side] for block in blocks) for side in (0, 1))
-    if not (units > 0 and seconds > 0):
+    if not any(units > 0 and seconds > 0 for units, seconds in blocks):
         raise ValueError("a pace needs at least one timed block of work")
-    return Pace(seconds / units, _standard_error(blocks, seconds / units), joules_per_s)
+    ranked = sorted(blocks, key=lambda block: block[1] / block[0])
+    quarter = len(ranked) // 4
+    units, seconds = (sum(block[side] for block in ranked[quarter : len(ranked) - quarter]) for side in (0, 1))
+    return Pace(seconds / units, _standard_error(blocks), joules_per_s)
 
 
 def expect(phase: str, units: float, unit: str, found: Pace, fixed_s: float = 0.0) -> PhaseForecast:
@@ -135,10 +138,10 @@ def _scaled(phase: PhaseForecast, share: float) -> PhaseForecast:
     )
 
 
-def _standard_error(blocks: Sequence[Block], mean: float) -> float:
+def _standard_error(blocks: Sequence[Block]) -> float:
     """Relative standard error of the mean time per unit; of one block nobody knows it, so it is taken as 20 %."""
     if len(blocks) < 2:
         return 0.2
-    units = sum(count for count, _ in blocks)
-    scatter = sum((seconds - count * mean) ** 2 for count, seconds in blocks) * len(blocks) / (len(blocks) - 1)
-    return math.sqrt(scatter) / (units * mean)
+    units, seconds = (sum(block[side] for block in blocks) for side in (0, 1))
+    scatter = sum((taken - count * seconds / units) ** 2 for count, taken in blocks) * len(blocks) / (len(blocks) - 1)
+    return math.sqrt(scatter) / seconds

@@ -102,7 +102,7 @@ class Stopwatch:
         end_s, readings = self._end
         if not self._blocks:
             self._first_s, self._first = self._begun_s, self._begun
-            self._blocks = [(self._units, end_s - self._begun_s)]
+            self._blocks = [(self._units, end_s - self._begun_s)] if self._units else []
         energy = total(part.energy for part in energy_between(self._first, readings))
         return pace(self._blocks, energy.scaled(1 / max(end_s - self._first_s, 1e-9)))
 

@@ -86,7 +86,7 @@
   const unbroken = (range, units) => spanParts(range, units)[0].replaceAll(" ", "\u00a0");
 
   function whereAndWhen(where) {
-    const when = where.month ? ` in ${months[where.month]}` : "";
+    const when = where.month && !where.note ? ` in ${months[where.month]}` : "";
     return `${where.name}${when}${where.year ? ` (figures of ${where.year})` : ""}`;
   }
 
