@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = RunFolder(options.run)
     stored = load_settings(folder.config, RunConfig())
-    seen = what_if_of_run(options.run, CarbonConfig(grid="DE", pue=1.0), None, None, None)
+    seen = what_if_of_run(options.run, CarbonConfig(grid="DE", pue=1.0), PLAN["images"], None, None)
     rows = [
         *places(folder, stored, options.data / "derived_country_yearly.csv"),
         *months(folder, stored),
@@ -112,7 +112,7 @@ def steps(seen: WhatIf) -> Iterator[Row]:
     for few, many in ((20, 1000), (50, 1000), (50, 250)):
         yield (
             "fewer sampling steps cost less",
-            f"{many} steps and {few}, {number(seen.as_run.energy_kwh.estimate or 0.0)} kWh run",
+            f"{PLAN['images']:,} images, {many} steps and {few}",
             f"{number(grams(outcomes[many]) / grams(outcomes[few]))} times, training included",
         )
 
