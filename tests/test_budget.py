@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lichen.budget import Budget
+from lichen.budget import Budget, Use
 from lichen.carbon import J_PER_KWH, intensity
 from lichen.chain import train_only
 from lichen.config import BudgetConfig, RunConfig
@@ -56,6 +56,11 @@ def test_grams_follow_from_place_and_pue_and_hours_from_the_clock() -> None:
     assert check(BudgetConfig(carbon_g=grams_per_kwh * 1.01), ahead(1, 1, 1), pue=None) is not None  # up to 1.58
     with pytest.raises(BudgetError, match=r"--budget\.hours is 0\.5"):
         check(BudgetConfig(hours=0.5), ahead(1, 1, 1))
+
+
+def test_what_is_known_is_told_as_one_figure_and_what_is_not_as_a_range() -> None:
+    known, unknown = (Use("--budget.hours", "hours", 1.0, low, 2.0, 2.0) for low in (2.0, 1.5))
+    assert (known.words, unknown.words) == ("2 hours", "1.5 to 2 hours")
 
 
 def test_a_budget_of_grams_without_a_place_is_an_error() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lichen.carbon import (
     Range,
     contract,
+    energy_range_text,
     energy_text,
     equivalents,
     grams,
@@ -176,6 +177,12 @@ def test_grams_are_written_in_the_unit_that_reads_best() -> None:
     assert grams_text(Range(1, 12340, 20000)) == "12.3 kg"
     assert grams_text(Range(0.41, None, 13.2)) == "0.41 to 13 g (place unknown)"
     assert grams_range_text(Range(0, 0, 0)) == "0 g"
+
+
+def test_an_interval_is_told_in_the_unit_of_the_figure_that_it_stands_beside() -> None:
+    assert grams_range_text(Range(0.00022, 0.00076, 0.0046)) == "220 to 4,600 µg"
+    assert grams_range_text(Range(0.00022, None, 0.0046)) == "0.22 to 4.6 mg"
+    assert energy_range_text(530, 2_100, 5_200) == "530 to 5,200 J"
 
 
 def test_a_missing_energy_is_written_as_no_reading_and_not_as_zero() -> None:

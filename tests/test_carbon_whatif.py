@@ -94,6 +94,15 @@ def test_a_year_has_twelve_months_and_a_place_without_seasons_none() -> None:
     assert all_year(RUN, "LU") == ()
 
 
+def test_a_month_is_named_in_a_ratio_only_where_its_season_is_known() -> None:
+    may, january = (what_if(RUN, intensity("FR", month), 1.0) for month in (5, 1))
+    text = ratio_text(may, january)
+    assert f"France, month 5 at the level of {FRANCE.year}" in text
+    lesotho = what_if(RUN, intensity("LS", 5), 1.0)
+    assert "month" not in ratio_text(lesotho, lesotho)
+    assert not any("seasonal index" in words for words in lesotho.assumptions)
+
+
 def test_low_ends_meet_low_ends() -> None:
     loose = Footprint(Range(1.0, 2.0, 4.0), Range(1.0, 1.0, 2.0), images=8, calls=10, batch=8)
     assert energy_j(loose, Plan(calls=20)) == Range(3.0, 4.0, 8.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,34 @@ def test_a_run_is_seen_from_elsewhere_without_running_anything(finished: RunFold
     )
     assert len(found["places"]) > 200
     assert [month["month"] for month in found["months"]] == list(range(1, 13))
+
+
+def test_images_that_were_drawn_after_a_run_had_finished_do_not_change_what_one_cost(
+    finished: RunFolder, call: Call, tmp_path: Path
+) -> None:
+    more = RunFolder(tmp_path / "more")
+    shutil.copytree(finished.path, more.path)
+    for number in range(10, 400):
+        (more.samples / f"sample-{number:06}.json").write_text("{}", encoding="utf-8")
+    (_, wanted), (_, found) = (call("whatif", str(folder.path), "--json") for folder in (finished, more))
+    assert found["per_image_g"] == wanted["per_image_g"]
+    assert found["synthesis_overtakes_training_at"] == wanted["synthesis_overtakes_training_at"]
+
+
+def test_a_contract_has_neither_month_nor_year_in_the_summary_of_a_report(
+    finished: RunFolder, call: Call, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(finished.path, tmp_path / "copy")
+    assert "in France, by contract\n" in call("report", str(copy), "--grid", "FR", "--intensity", "56")[1]
+    assert "in Sweden, month 1 (level of 2024)\n" in call("report", str(copy), "--grid", "SE", "--month", "1")[1]
+
+
+def test_a_table_of_few_countries_shows_each_of_them_once(finished: RunFolder, call: Call, tmp_path: Path) -> None:
+    few = tmp_path / "few.csv"
+    few.write_text("zone,year,month,gco2e_per_kwh\nFR,2025,,30\nDE,2025,,300\n", encoding="utf-8")
+    code, words = call("whatif", str(finished.path), "--grid", "FR", "--intensity-file", str(few))
+    assert code == 0
+    assert words.count("Germany (2025)") == 1
 
 
 def test_the_table_names_places_months_steps_and_samples_and_a_chart_is_drawn(

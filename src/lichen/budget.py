@@ -28,8 +28,9 @@ class Use:
 
     @property
     def words(self) -> str:
-        """``12 to 40 g CO2e``."""
-        return f"{number(self.low, 2)} to {number(self.high, 2)} {self.unit}"
+        """``12 to 40 g CO2e``, and ``40 hours`` where that is known."""
+        ends = dict.fromkeys((number(self.low, 2), number(self.high, 2)))
+        return f"{' to '.join(ends)} {self.unit}"
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class Measured(ABC):
         if bounds_j is None or carbon_g is None:
             return f"{self.name}: not measured; lichen doctor says why"
         sources = ", ".join(sorted(set(self.sources.values())))
-        span = energy_range_text(bounds_j[0], bounds_j[2])
+        span = energy_range_text(*bounds_j)
         where = "" if carbon_g.estimate is None else f" ({grams_range_text(carbon_g)}) in {self.place.zone_name}"
         return f"{self.name}: {energy_text(bounds_j[1])} ({span}; {sources}), {grams_text(carbon_g)} CO2e{where}"
 

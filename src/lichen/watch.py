@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lichen.budget import Budget
-from lichen.carbon import grams, grams_text
+from lichen.carbon import grams, grams_text, number
 from lichen.config import BudgetConfig, CarbonConfig
 from lichen.energy import Energy, Forecast, Trace, find_meters, read_traces, total, trace_name
 from lichen.energy.trace import FRESH_S
@@ -106,7 +106,7 @@ class Watch:
         if use is None:
             return None
         return BudgetError(
-            f"{use.option} is spent: up to {use.words} are accounted for, a checkpoint included",
+            f"{use.option} {number(use.limit)} is spent: {use.words} are accounted for, a checkpoint included",
             fix="raise it and repeat the command, which goes on from here",
         )
 

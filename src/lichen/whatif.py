@@ -85,7 +85,7 @@ class WhatIf:
     def table(self, *, all_places: bool = False) -> str:
         """The same in a table for people."""
         rows = [*self._head(), ("", "")]
-        shown = self.places if all_places else (*self.places[:ENDS], *self.places[-ENDS:])
+        shown = self.places if all_places else _both_ends(self.places, ENDS)
         rows += _section("where", [(f"{place.zone_name} ({place.year})", place) for place in shown])
         rows.append(("", ratio_text(self.places[0], self.places[-1])))
         if self.months:
@@ -99,7 +99,8 @@ class WhatIf:
         rows += [("", ""), *(("as much as" if not n else "", e.text) for n, e in enumerate(self.equivalents[:2]))]
         budget = next((e for e in self.equivalents if "budget" in e.what), None)
         rows += [("", budget.text)] if budget else []
-        rows += [("assumed" if not n else "", words) for n, words in enumerate(self.asked.assumptions)]
+        assumed = dict.fromkeys(words for outcome in (self.asked, *self.months[:1]) for words in outcome.assumptions)
+        rows += [("assumed" if not n else "", words) for n, words in enumerate(assumed)]
         origins = dict.fromkeys(outcome.attribution for outcome in (self.asked, self.places[0]))
         rows += [("" if n else "source", words) for n, words in enumerate(origins)]
         return "\n".join(f"{name:<10} {text}".rstrip() for name, text in rows)
@@ -120,7 +121,7 @@ class WhatIf:
                 for name, outcome in rows
             ]
 
-        ends = (*self.places[: 2 * ENDS], *self.places[-2 * ENDS :])
+        ends = _both_ends(self.places, 2 * ENDS)
         groups = [("The same work elsewhere, CO2e", bars([(place.zone_name, place) for place in ends]))]
         if self.months:
             name = self.months[0].zone_name
@@ -176,16 +177,20 @@ def what_if_of_run(
 
 
 def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
-    """Of a finished run, or of one that has only trained so far."""
+    """Of a finished run as its summary counted it, or of one that has only trained so far.
+
+    What was drawn after a run had finished is in neither the energy nor the number of images of its summary.
+    """
     summary, sampling = folder.read_summary(), config.sampling
     try:
         if summary is None:
             phases = energy_summary(read_traces(folder.traces), read_sessions(folder.traces))["phases"]
+            images = sum(1 for _ in folder.samples.glob("sample-*.json"))
         else:
-            phases = summary["energy"]["phases"]
+            phases, images = summary["energy"]["phases"], summary["sampling"]["count"]
         found = footprint_of(
             phases,
-            images=sum(1 for _ in folder.samples.glob("sample-*.json")),
+            images=images,
             network_calls=network_calls(sampling.sampler, sampling.steps),
             batch_size=sampling.batch_size,
         )
@@ -210,6 +215,11 @@ def _at_least_two(steps: int) -> int:
     if steps < 2:
         raise CarbonError(f"steps is {steps}; a sampler needs at least 2", fix="give --steps 2 or more")
     return steps
+
+
+def _both_ends(outcomes: tuple[Outcome, ...], count: int) -> tuple[Outcome, ...]:
+    """The first and the last ``count``, each once."""
+    return outcomes if len(outcomes) <= 2 * count else (*outcomes[:count], *outcomes[-count:])
 
 
 def _ends(outcomes: Sequence[Outcome]) -> tuple[Outcome, Outcome]:

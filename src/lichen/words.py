@@ -109,7 +109,7 @@ def _energy(total: dict[str, float | None], phases: Sequence[dict[str, Any]]) ->
     if total["low_j"] is None:
         return "not measured"
     sources = sorted({part["source"] for phase in phases for part in phase["components"]})
-    span = energy_range_text(total["low_j"], total["high_j"])
+    span = energy_range_text(total["low_j"], total["energy_j"], total["high_j"])
     return f"{energy_text(total['energy_j'])} ({span}; {', '.join(sources)})"
 
 
@@ -119,8 +119,9 @@ def _carbon(carbon: dict[str, Any] | None) -> str:
     total = Range(**carbon["total_g"])
     if total.estimate is None:
         return f"{grams_range_text(total)} CO2e, place unknown; name it with --carbon.grid, e.g. FR"
-    when = f"month {carbon['month']} of {carbon['year']}" if carbon["month"] else f"{carbon['year']}"
-    return f"{grams_text(total)} CO2e ({grams_range_text(total)}) in {carbon['zone_name']}, {when}"
+    month = f", month {carbon['month']}" if carbon["month"] else ""
+    year = f" (level of {carbon['year']})" if carbon["year"] else ""
+    return f"{grams_text(total)} CO2e ({grams_range_text(total)}) in {carbon['zone_name']}{month}{year}"
 
 
 def _quality(distance: dict[str, Any] | None) -> str:

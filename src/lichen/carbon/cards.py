@@ -232,7 +232,7 @@ def _by_source(account: Account) -> list[tuple[str, list[str]]]:
 
 
 def _energy(energy_j: Range) -> str:
-    return f"{energy_text(energy_j.estimate)} ({energy_range_text(energy_j.low, energy_j.high)})"
+    return f"{energy_text(energy_j.estimate)} ({energy_range_text(energy_j.low, energy_j.estimate, energy_j.high)})"
 
 
 def _grams(g: Range) -> str:

@@ -28,9 +28,11 @@ def zones_of_list(rows: Sequence[Mapping[str, str]], known: Mapping[str, Zone]) 
             raise ValueError(f"row {number}: {error}") from error
         code = known[code].code if code in known else code
         if month is None:
-            yearly.setdefault(code, {})[year] = g_per_kwh
+            before = yearly.setdefault(code, {}).setdefault(year, g_per_kwh)
         else:
-            monthly.setdefault(code, {})[year, month] = g_per_kwh
+            before = monthly.setdefault(code, {}).setdefault((year, month), g_per_kwh)
+        if before != g_per_kwh:
+            raise ValueError(f"row {number}: an earlier row gives {before:g} g/kWh for the same place and time")
     for code in {**yearly, **monthly}:
         months = monthly.get(code, {})
         levels = yearly.get(code) or yearly_means(months)

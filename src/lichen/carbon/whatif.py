@@ -24,6 +24,7 @@ from lichen.carbon.zones import MONTHS, Table
 from lichen.errors import CarbonError
 
 NOTHING = Range(0.0, 0.0, 0.0)
+SEASON = "a month's intensity is the yearly level x the mean seasonal index of the place"
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,6 @@ class Outcome:
     month: int | None
     year: int | None
     pue: float | None
-    note: str
-    """How the place's figure came about where that is not plain: without a season, or by contract; often empty."""
     assumptions: tuple[str, ...]
     attribution: str
 
@@ -125,7 +124,6 @@ def what_if(footprint: Footprint, place: Intensity, pue: float | None = None, pl
         month=place.month,
         year=place.year,
         pue=pue,
-        note=place.note,
         assumptions=_assumptions(footprint, place, pue, plan),
         attribution=place.attribution,
     )
@@ -181,7 +179,7 @@ def ratio_text(one: Outcome, other: Outcome) -> str:
 
 
 def _where(outcome: Outcome) -> str:
-    month = f"month {outcome.month} of " if outcome.month and not outcome.note else ""
+    month = f"month {outcome.month} at the level of " if SEASON in outcome.assumptions else ""
     return f"{outcome.zone_name}, {month}{outcome.year}" if outcome.year else outcome.zone_name
 
 
@@ -207,8 +205,8 @@ def _assumed(footprint: Footprint, place: Intensity, pue: float | None, plan: Pl
         yield "the energy of denoising grows with images x network calls, that of decoding with images"
     if plan.images is not None and footprint.rest_j.high > 0:
         yield "reading, audit and quality stay as they were measured"
-    if place.month is not None:
-        yield "a month's intensity is the yearly level x the mean seasonal index of the place"
+    if place.month is not None and not place.note:  # the note says why the month changes nothing, or only the range
+        yield SEASON
     if pue is None:
         yield "no PUE was given: the estimate is of the computer alone, the high end takes 1.58"
     if place.note:

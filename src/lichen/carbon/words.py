@@ -50,8 +50,8 @@ def grams_text(g: Range, unknown: str = "place unknown") -> str:
 
 
 def grams_range_text(g: Range) -> str:
-    """The whole interval: ``0.4 to 13 g``."""
-    return _range(g.low, g.high, _MASSES)
+    """The whole interval: ``0.4 to 13 g``, in the unit of the estimate, which it stands beside."""
+    return _range(g.low, g.estimate, g.high, _MASSES)
 
 
 def energy_text(energy_j: float | None) -> str:
@@ -62,9 +62,9 @@ def energy_text(energy_j: float | None) -> str:
     return f"{number(energy_j / unit_j)} {unit}"
 
 
-def energy_range_text(low_j: float | None, high_j: float | None) -> str:
-    """The interval of an energy: ``20 to 80 Wh``; ``no reading`` where an end is ``None``."""
-    return "no reading" if low_j is None or high_j is None else _range(low_j, high_j, _ENERGIES)
+def energy_range_text(low_j: float | None, energy_j: float | None, high_j: float | None) -> str:
+    """The interval of an energy: ``20 to 80 Wh``, in the unit of the estimate; ``no reading`` without an end."""
+    return "no reading" if low_j is None or high_j is None else _range(low_j, energy_j, high_j, _ENERGIES)
 
 
 def one_line(text: str) -> str:
@@ -77,8 +77,8 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def _range(low: float, high: float, units: tuple[tuple[float, str], ...]) -> str:
-    size, unit = _unit(high, units)
+def _range(low: float, estimate: float | None, high: float, units: tuple[tuple[float, str], ...]) -> str:
+    size, unit = _unit(estimate or high, units)
     return f"{_ends(low / size, high / size)} {unit}"
 
 

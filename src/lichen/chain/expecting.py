@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -56,11 +55,6 @@ def look_ahead_of_samples(
     work = Work(generator.spec, settings, 0, config.count)
     home = watch.trace.path.parent
     _expect(work, _drawn(config, config.count - missing), RunFolder(home).forecasts, device, watch)
-
-
-def read_forecasts(folder: RunFolder) -> list[dict[str, Any]]:
-    """All forecasts of a run folder, oldest first; what is no forecast is passed over."""
-    return [line for line in read_lines(folder.forecasts) if isinstance(line.get("forecast"), dict)]
 
 
 def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device, watch: Watch) -> None:

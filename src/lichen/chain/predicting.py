@@ -100,6 +100,7 @@ class Prediction:
             f"denoiser {whole(config.training.images_seen)}",
         )
         time, energy, carbon_g = found.duration_s, found.energy, self.carbon_g(found.energy)
+        energy_span = energy_range_text(energy.low_j, energy.energy_j, energy.high_j)
         memory = self.peak_memory_bytes
         rows = [
             (
@@ -107,7 +108,7 @@ class Prediction:
                 f"{' and '.join(seen)} images seen; {whole(config.sampling.count)} samples of {calls} network calls",
             ),
             ("time", f"{duration(time.estimate)} ({duration(time.low)} to {duration(time.high)})"),
-            ("energy", f"{energy_text(energy.energy_j)} ({energy_range_text(energy.low_j, energy.high_j)})"),
+            ("energy", f"{energy_text(energy.energy_j)} ({energy_span})"),
             ("carbon", "not measured" if carbon_g is None else self._carbon(carbon_g)),
             ("memory", "unknown" if memory is None else f"{memory / 1e9:.1f} GB at its peak, on the {self.device}"),
             ("split", self._split()),
