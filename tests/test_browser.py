@@ -143,9 +143,9 @@ AE_IN_JULY = "no monthly figures for United Arab Emirates: the yearly level, wid
 CASES = {
     "another country": ({"place": "SE"}, intensity("SE"), None, Plan(), "Sweden (figures of 2024)"),
     "a US state": ({"place": "US-CA"}, intensity("US-CA"), None, Plan(), "California, USA (figures of 2024)"),
-    "a month": ({"month": "7"}, intensity("FR", 7), None, Plan(), "France in July (figures of 2024)"),
+    "a month": ({"month": "7"}, intensity("FR", 7), None, Plan(), "France in July (level of 2024)"),
     "a month elsewhere": (
-        {"place": "SE", "month": "12"}, intensity("SE", 12), None, Plan(), "Sweden in December (figures of 2024)",
+        {"place": "SE", "month": "12"}, intensity("SE", 12), None, Plan(), "Sweden in December (level of 2024)",
     ),
     "a country without monthly figures": ({"place": "AE"}, intensity("AE"), None, Plan(), "United Arab Emirates"),
     "a month without figures": ({"place": "AE", "month": "7"}, intensity("AE", 7), None, Plan(), AE_IN_JULY),
@@ -155,7 +155,7 @@ CASES = {
     "many steps": ({"steps": "250"}, intensity("FR"), None, Plan(calls=calls(250)), "250 steps"),
     "all at once": (
         {"place": "PL", "month": "1", "pue": "1.1", "images": "777", "steps": "33"},
-        intensity("PL", 1), 1.1, Plan(images=777, calls=calls(33)), "Poland in January (figures of 2024)",
+        intensity("PL", 1), 1.1, Plan(images=777, calls=calls(33)), "Poland in January (level of 2024)",
     ),
 }  # fmt: skip
 

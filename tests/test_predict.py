@@ -65,7 +65,7 @@ def test_a_plan_is_forecast_in_whole_and_in_parts(call: Call) -> None:
             assert sum(parts) == pytest.approx(found[figure]["estimate"])
     synthesis = found["synthesis"]["energy_kwh"]["estimate"] / 1000
     assert found["synthesis_overtakes_training_at"] == pytest.approx(
-        found["training"]["energy_kwh"]["estimate"] / synthesis, abs=1
+        found["training"]["energy_kwh"]["estimate"] / synthesis, abs=8
     )
     assert found["peak_memory_bytes"] > 1e6
     code, words = call("predict", *plan, "--quiet")
@@ -143,7 +143,7 @@ def test_a_contract_has_neither_month_nor_year_in_the_summary_of_a_report(
 ) -> None:
     copy = shutil.copytree(finished.path, tmp_path / "copy")
     assert "in France, by contract\n" in call("report", str(copy), "--grid", "FR", "--intensity", "56")[1]
-    assert "in Sweden, month 1 (level of 2024)\n" in call("report", str(copy), "--grid", "SE", "--month", "1")[1]
+    assert "in Sweden in January (level of 2024)\n" in call("report", str(copy), "--grid", "SE", "--month", "1")[1]
 
 
 def test_a_table_of_few_countries_shows_each_of_them_once(finished: RunFolder, call: Call, tmp_path: Path) -> None:

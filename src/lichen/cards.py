@@ -28,9 +28,7 @@ from lichen.carbon import (
 from lichen.carbon.sci import FUNCTIONAL_UNIT, STANDARD
 from lichen.errors import CarbonError, RunError
 from lichen.files import write_json, write_text
-
-SYNTHESIS = frozenset({"denoise", "decode"})
-"""The phases that draw images; all others are training, or look at what was drawn."""
+from lichen.footprint import SYNTHESIS
 
 
 @dataclass(frozen=True)

@@ -249,6 +249,9 @@ def predict(arguments: list[str]) -> int:
     if not options.quiet:
         print("timing some real steps; this takes up to a minute", file=sys.stderr)
     found = predict_run(config, options.samples, options.images_seen)
+    warning = found.over_budget()
+    if warning is not None and not options.quiet:
+        print(f"note: {warning}", file=sys.stderr)
     _show(options.json, found.as_json(), str(found))
     return 0
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from lichen.carbon import Footprint, Range
 
-TRAINING = {"probe", "autoencoder", "encode", "diffusion"}
+TRAINING = ("autoencoder", "encode", "diffusion")
 """Phases that are done once, however many images are drawn."""
+SYNTHESIS = ("denoise", "decode")
+"""Phases that draw images; all others look at what there is."""
 _NOTHING = Range(0.0, 0.0, 0.0)
 
 
@@ -37,4 +39,4 @@ def footprint_of(
 def _part(phase: str) -> str:
     if phase in TRAINING:
         return "training"
-    return phase if phase in {"denoise", "decode"} else "rest"
+    return phase if phase in SYNTHESIS else "rest"

@@ -52,7 +52,7 @@ class Progress:
                 total=self.total,
                 initial=self.done,
                 desc=f"{self.title:<11}",
-                bar_format="{desc} {percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt} images, {remaining} left{postfix}",
+                bar_format="{desc} {percentage:3.0f}% {bar:12} {n_fmt}/{total_fmt} images, {remaining} left{postfix}",
                 leave=True,
             )
             bar.set_postfix_str(self.note(), refresh=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lichen.budget import Budget
-from lichen.carbon import grams, grams_text, number
+from lichen.carbon import Range, grams, grams_text, number, progress_text
 from lichen.config import BudgetConfig, CarbonConfig
 from lichen.energy import Energy, Forecast, Trace, find_meters, read_traces, total, trace_name
 from lichen.energy.trace import FRESH_S
@@ -112,24 +112,26 @@ class Watch:
 
     def grams_of(self, energy: Energy) -> str:
         """CO2e of an energy here, in words; empty where there is no reading."""
-        bounds_j = energy.bounds_j()
-        return "" if bounds_j is None else f"{grams_text(grams(bounds_j, self._intensity, self._pue))} CO2e"
-
-    def grams_so_far(self) -> str:
-        """CO2e of everything in the trace, in words; empty where nothing can be measured."""
-        total = self.grams_of(self.so_far())
-        return f"{total} so far" if total else ""
+        cost = self._grams(energy)
+        return "" if cost is None else f"{grams_text(cost)} CO2e"
 
     def grams_spent(self) -> str:
         """CO2e of this process alone, in words; empty where nothing can be measured."""
         return self.grams_of(self.trace.spent())
 
+    def _grams(self, energy: Energy) -> Range | None:
+        bounds_j = energy.bounds_j()
+        return None if bounds_j is None else grams(bounds_j, self._intensity, self._pue)
+
     def _note(self, progress: Progress) -> str:
-        so_far = self.grams_so_far()
-        if self._outlook is None or not so_far or progress.share < LEAST_SHARE:
-            return so_far
-        expected = self.grams_of(self._outlook.expected(self.so_far(), progress.share))
-        return f"{so_far}, {expected} in all by forecast"
+        """CO2e so far, and of how much in all once that is known; empty where nothing can be measured."""
+        so_far = self.so_far()
+        spent, expected = self._grams(so_far), None
+        if spent is None:
+            return ""
+        if self._outlook is not None and progress.share >= LEAST_SHARE:
+            expected = self._grams(self._outlook.expected(so_far, progress.share))
+        return f"{progress_text(spent, expected)} CO2e"
 
     def _keep_budget(self) -> None:
         error = self.over_budget()

@@ -15,6 +15,7 @@ from lichen.carbon import (
     Range,
     Table,
     all_year,
+    energy_range_text,
     energy_text,
     equivalents,
     everywhere,
@@ -23,6 +24,7 @@ from lichen.carbon import (
     load_table,
     mass,
     overtakes_at,
+    place_text,
     ratio_text,
     what_if,
 )
@@ -51,6 +53,8 @@ class WhatIf:
 
     as_run: Outcome
     asked: Outcome
+    sources: tuple[str, ...]
+    """How the energy of the run was known: counter, polled, estimated or absent."""
     is_changed: bool
     """Whether anything was asked that differs from the run."""
     places: tuple[Outcome, ...]
@@ -71,6 +75,7 @@ class WhatIf:
         """Everything for other programs."""
         return {
             **self.asked.as_json(),
+            "sources": list(self.sources),
             "as_run": self.as_run.as_json(),
             "places": [place.as_json() for place in self.places],
             "months": [month.as_json() for month in self.months],
@@ -129,12 +134,14 @@ class WhatIf:
         write_text(path, bars_file(groups, f"{ratio_text(self.places[0], self.places[-1])}. {self.asked.attribution}"))
 
     def _head(self) -> list[tuple[str, str]]:
-        rows = [("as run", _line(self.as_run))]
+        rows = [("as run", f"{_line(self.as_run)}; energy {', '.join(self.sources)}")]
         if self.is_changed:
             rows.append(("asked", _line(self.asked)))
         share = self.asked.per_image_g
         if share is not None:
-            rows.append(("per image", f"{grams_text(share)} CO2e, its share of the training included"))
+            rows.append(
+                ("per image", f"{grams_text(share)} CO2e: its synthesis and its share of the training, no audit")
+            )
         return rows
 
 
@@ -147,8 +154,11 @@ def what_if_of_run(
         LichenError: it is no run, nothing was measured in it, or what is asked is impossible.
     """
     folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise RunError(f"{path} is no run folder", fix="give one that holds config.yaml; lichen runs lists them")
     config = load_settings(folder.config, RunConfig())
     footprint, sampler = footprint_in(folder, config), config.sampling.sampler
+    parts = (part for phase in _phases(folder)[0] for part in phase["components"])
     plan = Plan(
         images=samples,
         calls=None if steps is None else network_calls(sampler, _at_least_two(steps)),
@@ -162,6 +172,7 @@ def what_if_of_run(
     return WhatIf(
         as_run=as_run,
         asked=asked,
+        sources=tuple(sorted({part["source"] for part in parts})),
         is_changed=carbon != config.carbon or plan != Plan(),
         places=everywhere(footprint, carbon.month, pue, plan, table=table),
         months=_months(footprint, carbon, plan, table),
@@ -181,13 +192,9 @@ def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
 
     What was drawn after a run had finished is in neither the energy nor the number of images of its summary.
     """
-    summary, sampling = folder.read_summary(), config.sampling
+    sampling = config.sampling
     try:
-        if summary is None:
-            phases = energy_summary(read_traces(folder.traces), read_sessions(folder.traces))["phases"]
-            images = sum(1 for _ in folder.samples.glob("sample-*.json"))
-        else:
-            phases, images = summary["energy"]["phases"], summary["sampling"]["count"]
+        phases, images = _phases(folder)
         found = footprint_of(
             phases,
             images=images,
@@ -203,6 +210,15 @@ def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
             f"nothing was measured in {folder.path}", fix="give a run folder with energy-*.jsonl; see lichen doctor"
         )
     return found
+
+
+def _phases(folder: RunFolder) -> tuple[list[dict[str, Any]], int]:
+    """The phases of a run with their energy, and the images that were drawn in them."""
+    summary = folder.read_summary()
+    if summary is None:
+        phases = energy_summary(read_traces(folder.traces), read_sessions(folder.traces))["phases"]
+        return phases, sum(1 for _ in folder.samples.glob("sample-*.json"))
+    return summary["energy"]["phases"], summary["sampling"]["count"]
 
 
 def _months(footprint: Footprint, carbon: CarbonConfig, plan: Plan, table: Table) -> tuple[Outcome, ...]:
@@ -228,13 +244,14 @@ def _ends(outcomes: Sequence[Outcome]) -> tuple[Outcome, Outcome]:
 
 
 def _line(outcome: Outcome) -> str:
-    energy = energy_text(None if outcome.energy_kwh.estimate is None else outcome.energy_kwh.estimate * J_PER_KWH)
-    when = f", month {outcome.month}" if outcome.month else ""
-    where = f"{outcome.zone_name}{when}" + (f" ({outcome.year})" if outcome.year else "")
+    low, middle, high = outcome.energy_kwh.times(J_PER_KWH).low, outcome.energy_kwh.estimate, outcome.energy_kwh.high
+    middle_j, high_j = None if middle is None else middle * J_PER_KWH, high * J_PER_KWH
+    energy = f"{energy_text(middle_j)} ({energy_range_text(low, middle_j, high_j)})"
     cost = outcome.carbon_g
+    where = place_text(outcome.zone_name, outcome.month, outcome.year)
     if cost.estimate is None:
-        return f"{energy}, {grams_range_text(cost)} CO2e, {where}"
-    return f"{energy}, {mass(cost.estimate)} CO2e ({grams_range_text(cost)}), {where}"
+        return f"{energy}, {grams_range_text(cost)} CO2e {where}"
+    return f"{energy}, {mass(cost.estimate)} CO2e ({grams_range_text(cost)}) {where}"
 
 
 def _section(title: str, rows: Sequence[tuple[str, Outcome]]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lichen.carbon import J_PER_KWH, Range, energy_range_text, energy_text, grams_range_text, grams_text
+from lichen.carbon import J_PER_KWH, Range, energy_range_text, energy_text, grams_range_text, grams_text, place_text
 from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
@@ -119,9 +119,8 @@ def _carbon(carbon: dict[str, Any] | None) -> str:
     total = Range(**carbon["total_g"])
     if total.estimate is None:
         return f"{grams_range_text(total)} CO2e, place unknown; name it with --carbon.grid, e.g. FR"
-    month = f", month {carbon['month']}" if carbon["month"] else ""
-    year = f" (level of {carbon['year']})" if carbon["year"] else ""
-    return f"{grams_text(total)} CO2e ({grams_range_text(total)}) in {carbon['zone_name']}{month}{year}"
+    where = place_text(carbon["zone_name"], carbon["month"], carbon["year"])
+    return f"{grams_text(total)} CO2e ({grams_range_text(total)}) {where}"
 
 
 def _quality(distance: dict[str, Any] | None) -> str:

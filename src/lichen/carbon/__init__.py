@@ -38,6 +38,8 @@ from lichen.carbon.words import (
     grams_text,
     mass,
     number,
+    place_text,
+    progress_text,
 )
 from lichen.carbon.zones import Table, Zone
 
@@ -77,6 +79,8 @@ __all__ = [
     "model_card",
     "number",
     "overtakes_at",
+    "place_text",
+    "progress_text",
     "ratio_text",
     "read_emissions",
     "sci",

@@ -78,7 +78,7 @@ def contract(g_per_kwh: float, grid: str | None = None, *, table: Table | None =
             fix="give the supplier's figure with its upstream emissions, e.g. --intensity 12 for wind power",
         )
     zone = None if grid is None else find_zone(grid, table)
-    name = "the contract" if zone is None else f"{zone.name}, by contract"
+    name = "a place with a contract" if zone is None else f"{zone.name}, by contract"
     note = f"{g_per_kwh:g} g/kWh as given by the user, not from a table"
     attribution = f"Electricity carbon intensity: {note}."
     return Intensity(Range(*[g_per_kwh] * 3), zone.code if zone else None, name, None, None, attribution, note)

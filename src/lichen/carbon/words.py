@@ -54,6 +54,23 @@ def grams_range_text(g: Range) -> str:
     return _range(g.low, g.estimate, g.high, _MASSES)
 
 
+def progress_text(spent: Range, expected: Range | None) -> str:
+    """``5.67 of 8.44 mg`` for a progress bar; ``up to 47 of 270 mg`` where only a range is known."""
+    last = spent if expected is None else expected
+    up_to = "up to " if last.estimate is None else ""
+    so_far, in_all = (figure.high if figure.estimate is None else figure.estimate for figure in (spent, last))
+    size, unit = _unit(in_all, _MASSES)
+    if expected is None:
+        return f"{up_to}{number(so_far / size)} {unit}"
+    return f"{up_to}{number(so_far / size)} of {number(in_all / size)} {unit}"
+
+
+def place_text(zone_name: str, month: int | None, year: int | None) -> str:
+    """``in France``, ``in France in July``, each with the year of its level; a contract has none."""
+    when = f" in {MONTHS[month - 1]}" if month else ""
+    return f"in {zone_name}{when}{f' (level of {year})' if year else ''}"
+
+
 def energy_text(energy_j: float | None) -> str:
     """Joules in the unit that reads best: ``1.23 kWh``, ``45 Wh``; ``no reading`` for ``None``."""
     if energy_j is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lichen.carbon import energy_text
+from lichen.carbon import energy_range_text, energy_text
 from lichen.chain.data import Data
 from lichen.chain.forecasting import Work, forecast
 from lichen.chain.training import spec_of
@@ -73,9 +73,10 @@ def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device
     assert found is not None
     ahead = found.remaining(done)
     time, energy = ahead.duration_s, ahead.energy
+    joules = f"{energy_text(energy.energy_j)} ({energy_range_text(energy.low_j, energy.energy_j, energy.high_j)})"
     watch.tell(
-        f"forecast of what is to be done: {duration(time.estimate)} ({duration(time.low)} to {duration(time.high)}), "
-        f"{energy_text(energy.energy_j)}" + (f", {watch.grams_of(energy)}" if energy.bounds_j() else "")
+        f"forecast of what is to be done: {duration(time.estimate)} ({duration(time.low)} to {duration(time.high)})"
+        + (f", {joules}, {watch.grams_of(energy)}" if energy.bounds_j() else "")
     )
     watch.expect(found, done)
 

@@ -21,6 +21,7 @@ from lichen.chain.training import recipe_for
 from lichen.config import RunConfig, network_calls
 from lichen.diffusion import make_alphas_cumprod
 from lichen.energy import Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
+from lichen.footprint import TRAINING
 from lichen.memory import peak_memory
 from lichen.models.layout import fast_layout, set_layout
 from lichen.sampling.draw import draw_latents, write_images
@@ -30,10 +31,6 @@ from lichen.training.autoencoder import autoencoder_loss, encode_set
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.generator import Generator, GeneratorSpec
 from lichen.training.loop import Loss, Recipe, train
-
-TRAINING = ("autoencoder", "encode", "diffusion")
-"""The phases that are done once, whatever is drawn."""
-SYNTHESIS = ("denoise", "decode")
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,8 @@ def forecast(work: Work, device: torch.device, meters: tuple[Meter, ...], team: 
     with _as_if_nothing_happened(device), peak_memory(device) as peak, TemporaryDirectory(prefix="lichen-") as scratch:
         probes = _Probes(work, device, meters, team, Path(scratch))
         phases = tuple(probes.phases(units))
-    return Forecast(phases, time.perf_counter() - begun_s, peak.bytes, probes.save_s)
+    sources = sorted({reading.source for meter in meters for reading in meter.read()})
+    return Forecast(phases, time.perf_counter() - begun_s, peak.bytes, probes.save_s, tuple(sources))
 
 
 class _Probes:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
+from lichen.budget import Budget
 from lichen.carbon import (
     J_PER_KWH,
+    Footprint,
     Intensity,
     Range,
     energy_range_text,
@@ -16,12 +19,15 @@ from lichen.carbon import (
     grams,
     grams_range_text,
     grams_text,
+    overtakes_at,
+    place_text,
 )
 from lichen.chain.begin import set_up
-from lichen.chain.forecasting import SYNTHESIS, TRAINING, Work, forecast
+from lichen.chain.forecasting import Work, forecast
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig, network_calls
-from lichen.energy import Energy, Forecast, find_meters
+from lichen.energy import NO_READING, Energy, Forecast, find_meters
+from lichen.footprint import SYNTHESIS, TRAINING
 from lichen.images import MOST_PEEKED, choose_size, load_set, open_source, split_by_patient
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
@@ -57,15 +63,26 @@ class Prediction:
     @property
     def overtakes_at(self) -> int | None:
         """From how many images on synthesis takes more energy than training; None where that cannot be told."""
-        training, synthesis = (self.found.part(phases).energy.energy_j for phases in (TRAINING, SYNTHESIS))
-        if not training or not synthesis or not self.work.count:
-            return None
-        return int(training / synthesis * self.work.count) + 1
+        training, denoise, decode = (self._energy_j(phases) for phases in (TRAINING, SYNTHESIS[:1], SYNTHESIS[1:]))
+        sampling = self.config.sampling
+        calls = network_calls(sampling.sampler, sampling.steps)
+        return overtakes_at(
+            Footprint(training, denoise, decode, images=sampling.count, calls=calls, batch=sampling.batch_size)
+        )
+
+    def _energy_j(self, phases: Sequence[str]) -> Range:
+        bounds_j = self.found.part(phases).energy.bounds_j()
+        return Range(0.0, 0.0, 0.0) if bounds_j is None else Range(*bounds_j)
 
     def carbon_g(self, energy: Energy) -> Range | None:
         """Grams of CO2e, None where nothing could be measured."""
         bounds_j = energy.bounds_j()
         return None if bounds_j is None else grams(bounds_j, self.place, self.config.carbon.pue)
+
+    def over_budget(self) -> str | None:
+        """A warning if the plan may break the budget of its settings; raises BudgetError if it is bound to."""
+        budget = Budget(self.config.budget, self.place, self.config.carbon.pue)
+        return budget.check_plan(NO_READING, 0.0, self.found) if budget else None
 
     def as_json(self) -> dict[str, Any]:
         """The forecast for other programs."""
@@ -81,6 +98,7 @@ class Prediction:
             "training": self._part(TRAINING),
             "synthesis": self._part(SYNTHESIS),
             "phases": [asdict(phase) for phase in self.found.phases],
+            "sources": list(self.found.sources),
             "probe_s": self.found.probe_s,
             "device": self.device,
             "zone": self.place.zone,
@@ -120,7 +138,9 @@ class Prediction:
     def _carbon(self, carbon_g: Range) -> str:
         if carbon_g.estimate is None:
             return f"{grams_range_text(carbon_g)} CO2e, place unknown; name it with --grid, e.g. FR"
-        return f"{grams_text(carbon_g)} CO2e ({grams_range_text(carbon_g)}) in {self.place.zone_name}"
+        where = place_text(self.place.zone_name, self.place.month, self.place.year)
+        pue = "" if self.config.carbon.pue is None else f", PUE {self.config.carbon.pue:g}"
+        return f"{grams_text(carbon_g)} CO2e ({grams_range_text(carbon_g)}) {where}{pue}"
 
     def _split(self) -> str:
         training, everything = (part.energy.energy_j for part in (self.found.part(TRAINING), self.found))

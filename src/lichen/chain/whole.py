@@ -10,10 +10,10 @@ import torch
 from lichen.chain.begin import begin, holding, set_up
 from lichen.chain.data import read_images
 from lichen.chain.expecting import look_ahead, look_ahead_of_samples
-from lichen.chain.forecasting import SYNTHESIS
 from lichen.chain.judging import audit_samples, check_scores, judge_quality, quality_steps
 from lichen.chain.training import train_generator
 from lichen.config import RunConfig, SamplingConfig
+from lichen.footprint import SYNTHESIS
 from lichen.report import write_report
 from lichen.runs import RunFolder
 from lichen.sampling import draw_samples, images_drawn, missing_samples

@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lichen.energy.readings import NO_READING, Energy, total
+from lichen.energy.readings import NO_READING, Energy, Source, total
 
 DRIFT = 0.06
 """Relative standard deviation between the speed of a probe and that of the run (benchmarks/forecast_error.md)."""
@@ -78,6 +78,8 @@ class Forecast:
     """The most memory that the probes had, on the device that works; None where that cannot be told."""
     save_s: float = 0.0
     """How long a checkpoint takes."""
+    sources: tuple[Source, ...] = ()
+    """How the energy of the probes was known: counter, polled, estimated or absent."""
 
     @property
     def duration_s(self) -> Interval:

@@ -29,6 +29,9 @@ WATTS_PER_GB = Watts(0.08, 0.3725, 0.75)
 """W per GB of resident memory: 0.3725 in Green Algorithms (Lannelongue et al. 2021, after Karyakin and Salem 2017),
 0.08 in its present reference values; the high end is twice the middle."""
 
+TICK_S = 0.01
+"""Linux counts CPU time in steps of this length."""
+
 RESCAN_S = 10.0
 """Children are looked for this often: it takes milliseconds on a machine with many processes."""
 
@@ -59,6 +62,7 @@ class ProcessMeter:
         self._last_s = clock()
         self._first_cpu_s, self._last_gb = self._use()
         self._cpu_s = self._gb_s = 0.0
+        self._has_read = False
 
     def describe(self) -> str:
         """What is estimated, with which watts."""
@@ -81,9 +85,11 @@ class ProcessMeter:
         self._last_s, self._last_gb = now_s, gb
         readings = []
         if self._cpu:
-            readings.append(_estimate("cpu", self._cpu_s, self._watts_per_core))
+            tick_s = TICK_S if self._has_read else 0.0  # once: what one reading lacks, the next one has
+            readings.append(_estimate("cpu", self._cpu_s, self._watts_per_core, tick_s))
         if self._memory:
             readings.append(_estimate("ram", self._gb_s, self._watts_per_gb))
+        self._has_read = True
         return tuple(readings)
 
     def _use(self) -> tuple[float, float]:
@@ -115,5 +121,6 @@ def _use_of(process: psutil.Process, *, shares_memory: bool) -> tuple[float, flo
     return cpu_s, max(memory.rss - shared, 0) / 1e9
 
 
-def _estimate(component: str, unit_s: float, watts: Watts) -> Reading:
-    return Reading(component, "estimated", unit_s * watts.middle, unit_s * watts.low, unit_s * watts.high)
+def _estimate(component: str, unit_s: float, watts: Watts, slack_s: float = 0.0) -> Reading:
+    low_j, high_j = max(0.0, unit_s - slack_s) * watts.low, (unit_s + slack_s) * watts.high
+    return Reading(component, "estimated", unit_s * watts.middle, low_j, high_j)

@@ -170,10 +170,12 @@ def _place(carbon: Facts) -> str:
     zone = carbon.text("zone_name") or carbon.text("zone")
     if carbon.number("g_per_kwh", "estimate") is None:
         return f"Place unknown, so a range over the world ({intensity}). Name the place, and it narrows."
-    when = carbon.number("year")
+    year = carbon.number("year")
+    when = None if year is None else f"{year:.0f}"
     month = carbon.number("month")
-    named = f", {MONTHS[int(month) - 1]}" if month is not None and 1 <= month <= 12 else ""
-    return f"{zone}{named}{f', figures of {when:.0f}' if when is not None else ''}: {intensity}."
+    named = f" in {MONTHS[int(month) - 1]}" if month is not None and 1 <= month <= 12 else ""
+    level = f"mean season at the level of {when}" if named else f"figures of {when}"
+    return f"{zone}{named}{f', {level}' if when is not None else ''}: {intensity}."
 
 
 def _method(carbon: Facts) -> str | None:

@@ -11,7 +11,7 @@ from lichen.report.charts import WIDTH, Bar, bar_chart
 from lichen.report.formats import GRAMS, unit_for
 
 _GAP, _MARGIN, _HEAD, _FOOT = 40.0, 20.0, 34.0, 16.0
-_LINE = 92
+_LINE = 82
 """Characters in a line of the footer, per chart beside each other."""
 _STYLE = """
 svg { font-family: system-ui, "Segoe UI", "Helvetica Neue", Arial, "Liberation Sans", sans-serif; }

@@ -87,7 +87,7 @@
 
   function whereAndWhen(where) {
     const when = where.month && !where.note ? ` in ${months[where.month]}` : "";
-    return `${where.name}${when}${where.year ? ` (figures of ${where.year})` : ""}`;
+    return `${where.name}${when}${where.year ? ` (${when ? "level" : "figures"} of ${where.year})` : ""}`;
   }
 
   /** [how many times the run, from where to where]. */
