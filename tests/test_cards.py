@@ -546,3 +546,19 @@ def test_the_same_run_gets_the_same_texts_again() -> None:
     assert make_cards(summary) == make_cards(summary)
     other = replace(make_cards(summary_of(*MIXED, finished_at="2026-02-01T00:00:00+00:00")))
     assert other.emissions_csv != make_cards(summary).emissions_csv
+
+
+def test_a_run_that_says_no_source_of_its_hardware_is_refused_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", "--preset", "demo", "--embodied-g-per-h", "3", "--out", str(tmp_path / "run"), "--quiet") == 2
+    assert "no source" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("energy-*"))
+
+
+def test_the_making_of_the_hardware_stands_beside_the_grams_of_the_electricity(run: Path) -> None:
+    assert call("report", str(run), "--embodied-g-per-h", "3600", "--embodied-source", "a data sheet") == 0
+    summary = json.loads((run / "summary.json").read_text())
+    seconds = sum(phase["duration_s"] for phase in summary["energy"]["phases"])
+    assert summary["carbon"]["embodied"]["g"] == pytest.approx(seconds)  # 3,600 g an hour are 1 g a second
+    assert "a data sheet" in (run / "report.html").read_text()

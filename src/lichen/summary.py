@@ -13,7 +13,7 @@ from lichen.energy import PhaseEnergy, Session, read_sessions, read_traces, tota
 from lichen.footprint import footprint_of
 from lichen.hindsight import forecast_and_what_came
 from lichen.images.types import spacing_mm
-from lichen.place import place_of
+from lichen.place import embodied_of, place_of
 from lichen.runs import RunFolder, now, read_lines
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
     Raises:
         CarbonError: the place, month or PUE is unknown or impossible.
     """
-    place = place_of(carbon)
+    place, embodied = place_of(carbon), embodied_of(carbon)
     total, phases = summary["energy"]["total"], summary["energy"]["phases"]
     if total["low_j"] is None:
         return {**summary, "carbon": None, "footprint": None}
@@ -84,10 +84,15 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
         "total_g": asdict(total_g),
         "phases": [{"phase": phase["phase"], **asdict(in_grams(phase))} for phase in measured],
         "per_released_image_g": asdict(total_g.over(released)) if released else None,
+        "embodied": None if embodied is None else {"g": embodied.grams(_duration_s(phases)), **asdict(embodied)},
         "equivalents": [asdict(e) for e in equivalents(total_g) if e.amount.high >= LEAST_TOLD],
         "attribution": place.attribution,
     }
     return {**summary, "carbon": view, "footprint": _footprint(summary)}
+
+
+def _duration_s(phases: list[dict[str, Any]]) -> float:
+    return sum(float(phase["duration_s"]) for phase in phases)
 
 
 def _footprint(summary: dict[str, Any]) -> dict[str, Any] | None:

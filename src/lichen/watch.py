@@ -16,7 +16,7 @@ from lichen.energy.trace import FRESH_S
 from lichen.errors import BudgetError, EnergyError
 from lichen.measuring import synchronise
 from lichen.outlook import LEAST_SHARE, Outlook
-from lichen.place import place_of
+from lichen.place import embodied_of, place_of
 from lichen.progress import Progress
 from lichen.stopping import Asked
 from lichen.team import ALONE, Team
@@ -184,7 +184,8 @@ def watching(
 
     What counts for the whole machine is read by one process on each.
     """
-    # an unknown place is the user's mistake: say so before anything is measured
+    # what is unknown or incomplete is the user's mistake: say so before anything is measured
+    embodied_of(carbon)
     limits = Budget(budget or BudgetConfig(), place_of(carbon), carbon.pue)
     meters = find_meters(whole_machine=team.local_rank == 0)
     with Trace(folder / trace_name(team.rank), meters, synchronise=synchronise) as trace:

@@ -188,7 +188,16 @@ def _method(carbon: Facts) -> str | None:
     return (
         f"CO₂e = energy × overhead of the building (PUE {overhead}{'' if pue is not None else ', not given'}) × "
         f"{span_words(plain_span(carbon.at('g_per_kwh')), GRAMS_PER_KWH)}{f'; {note}' if note else ''}."
+        f"{_embodied(carbon.at('embodied'))}"
     )
+
+
+def _embodied(embodied: Facts) -> str:
+    """What making the hardware comes to, which is in none of the other figures."""
+    g, source = embodied.number("g"), embodied.text("source")
+    if g is None or source is None:
+        return " Making the hardware is not in it."
+    return f" Making the hardware comes to {quantity(g, GRAMS)} beside that ({source})."
 
 
 def _row(phase: Facts, grams: Span) -> PhaseRow:
