@@ -24,7 +24,7 @@ from lichen.energy import Forecast, Meter, Pace, PhaseForecast, Stopwatch, expec
 from lichen.memory import peak_memory
 from lichen.models.layout import fast_layout, set_layout
 from lichen.sampling.draw import draw_latents, write_images
-from lichen.stopping import Stopped
+from lichen.stopping import Stopped, deferred
 from lichen.team import ALONE, Team
 from lichen.training.autoencoder import autoencoder_loss, encode_set
 from lichen.training.denoiser import denoiser_loss
@@ -128,8 +128,13 @@ class _Probes:
             watch(images * recipe.batch_size / alone.batch_size)
 
         state = self._scratch / f"{recipe.phase}.safetensors"
-        with suppress(Stopped):
-            train(network, examples, loss, alone, state_path=state, log=_nowhere, step=step, stop=watch.enough)
+
+        with deferred() as asked, suppress(Stopped):  # a signal's own exception would look like the end of the probe
+
+            def stop() -> bool:
+                return watch.enough() or asked()
+
+            train(network, examples, loss, alone, state_path=state, log=_nowhere, step=step, stop=stop)
         self._saves_s[recipe.phase] = watch.since_end_s()
         return watch.pace()
 
