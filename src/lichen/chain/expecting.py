@@ -73,7 +73,7 @@ def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device
     if watch.team.any(found is None):
         with watch.trace.phase("probe"):
             meters = find_meters(whole_machine=watch.team.local_rank == 0)
-            found = forecast(work, device, meters, watch.team)
+            found = forecast(work, device, meters, watch.team, after=watch.keep_budget())
         if watch.team.leads:
             append_line(kept, {"at": now(), "plan": plan, "units": units, "forecast": asdict(found)})
     assert found is not None
