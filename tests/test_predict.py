@@ -171,3 +171,10 @@ def test_an_outlook_without_readings_expects_what_was_forecast() -> None:
     outlook = Outlook(two_phases(), {})
     outlook.begin(["train"], NO_READING)
     assert outlook.expected(NO_READING, 0.5).energy_j == pytest.approx(50 + 10)
+
+
+@pytest.mark.parametrize("option", ["--samples", "--images-seen", "--sampling.steps"])
+def test_a_plan_that_no_machine_can_count_is_an_error(call: Call, option: str) -> None:
+    code, words = call("predict", "--preset", "demo", option, "1" + "0" * 400)
+    assert code == 2
+    assert "is larger than 1,000,000,000,000,000" in words

@@ -24,6 +24,8 @@ from lichen.carbon.zones import MONTHS, Table
 from lichen.errors import CarbonError
 
 NOTHING = Range(0.0, 0.0, 0.0)
+MOST = 10**15
+"""Of more images or steps nobody can tell what they would take."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def synthesis_j(footprint: Footprint, plan: Plan = AS_IT_WAS) -> Range:
     for name, value in (("samples", plan.images), ("network calls", plan.calls), ("shared over", plan.shared_over)):
         if value is not None and value < 1:
             raise CarbonError(f"{name} is {value}; it must be at least 1", fix="give a whole number of 1 or more")
+        if value is not None and value > MOST:
+            raise CarbonError(f"{name} is larger than {MOST:,}", fix=f"give a whole number of at most {MOST}")
     if not footprint.images or not footprint.calls:
         if plan.images is not None or plan.calls is not None:
             raise CarbonError(
