@@ -102,6 +102,6 @@ def _kept(path: Path, plan: str) -> Forecast | None:
         if line.get("plan") == plan:
             try:
                 return from_plain(Forecast, line["forecast"])
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 return None
     return None

@@ -75,8 +75,8 @@ def forecast(
     """Time, energy and memory of ``work``, each with its interval, from probes of some seconds each.
 
     Random numbers drawn afterwards are as if nothing had been probed. In a ``team`` each process probes its part of the
-    training, without exchanging gradients, and its share of the samples; the energy is that of all of them. ``after`` is
-    called after each piece of work, and may end the probe by an exception.
+    training, without exchanging gradients, and its share of the samples; the energy is that of all of them. ``after``
+    is called after each piece of work, and may end the probe by an exception.
     """
     units = work.units()
     begun_s = time.perf_counter()
