@@ -187,7 +187,7 @@ def test_a_kept_forecast_that_somebody_changed_is_none(path: tuple[str | int, ..
     for step in path[:-1]:
         part = part[step]
     part[path[-1]] = value
-    with pytest.raises(ValueError, match="interval|forecast|time|energy"):
+    with pytest.raises(ValueError, match=r"interval|forecast|time|energy"):
         from_plain(Forecast, plain)
 
 
