@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -178,3 +179,23 @@ def test_a_plan_that_no_machine_can_count_is_an_error(call: Call, option: str) -
     code, words = call("predict", "--preset", "demo", option, "1" + "0" * 400)
     assert code == 2
     assert "is larger than 1,000,000,000,000,000" in words
+
+
+@pytest.mark.parametrize(
+    "path", [("phases", 0, "low_j"), ("phases", 1), ("total", "low_j"), ("phases", 0, "components", 0)]
+)
+@pytest.mark.parametrize("value", [None, [], "x", float("nan"), 10**400, {}])
+def test_a_damaged_summary_is_an_error_with_a_fix_or_a_result(
+    finished: RunFolder, call: Call, tmp_path: Path, path: tuple[str | int, ...], value: Any
+) -> None:
+    summary = json.loads(finished.summary.read_text(encoding="utf-8"))
+    part = summary["energy"]
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = value
+    shutil.copy(finished.config, tmp_path)
+    (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    for command in ("card", "report", "whatif"):
+        code, words = call(command, str(tmp_path))
+        assert code in {0, 2}, words
+        assert code == 0 or "fix: " in words
