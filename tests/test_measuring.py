@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,14 @@ def test_a_name_cannot_move_the_cursor() -> None:
     with lichen.measure("a\x1b[2J\nb") as cost:
         pass
     assert str(cost).isprintable()
+
+
+def test_what_only_begins_its_work_when_called_cannot_be_decorated() -> None:
+    def steps() -> Iterator[int]:
+        yield 1
+
+    async def later() -> None: ...
+
+    for function in (steps, later):
+        with pytest.raises(ConfigError, match="only begins its work"):
+            lichen.measure("work", done=print)(function)

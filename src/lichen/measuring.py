@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator, suppress
 from dataclasses import asdict
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType, TracebackType
@@ -168,11 +169,20 @@ class Measurement(Measured, ContextDecorator):
             self.done(self)
 
     def __call__(self, function: F) -> F:
-        """Measure each call of ``function``; raises ConfigError if nobody would hear of the result."""
+        """Measure each call of ``function``.
+
+        Raises ConfigError if nobody would hear of the result, or if a call only begins the work: a generator's or a
+        coroutine's would end at once and count nothing.
+        """
         if self.done is None:
             raise ConfigError(
                 f"the results of {self.name!r} would go nowhere",
                 fix="give done=, a function that takes the measurement",
+            )
+        if any(is_kind(function) for is_kind in (isgeneratorfunction, isasyncgenfunction, iscoroutinefunction)):
+            raise ConfigError(
+                f"{one_line(function.__name__)} is a generator or a coroutine: a call of it only begins its work",
+                fix="use a with block around what runs it to its end",
             )
         return super().__call__(function)
 
