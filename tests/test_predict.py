@@ -199,3 +199,15 @@ def test_a_damaged_summary_is_an_error_with_a_fix_or_a_result(
         code, words = call(command, str(tmp_path))
         assert code in {0, 2}, words
         assert code == 0 or "fix: " in words
+
+
+def test_a_prediction_says_whether_the_budget_allows_the_plan(call: Call) -> None:
+    plan = ("predict", "--preset", "demo", "--config", str(TINY), "--quiet")
+    code, words = call(*plan, "--budget.carbon-g", "1")
+    assert code == 2
+    assert "without a place nobody knows the grams" in words
+    code, words = call(*plan, "--budget.hours", "1e-9")
+    assert code == 4
+    assert words.startswith("plan")
+    assert "--budget.hours is" in words
+    assert call(*plan, "--budget.hours", "100")[0] == 0

@@ -252,6 +252,9 @@ def predict(arguments: list[str]) -> int:
         print("timing some real steps; this takes up to a minute", file=sys.stderr)
     found = predict_run(config, options.samples, options.images_seen)
     _show(options.json, found.as_json(), str(found))
+    warning = found.check_budget()
+    if warning is not None and not options.quiet:
+        print(f"note: {warning}", file=sys.stderr)
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lichen.budget import Budget
 from lichen.carbon import (
     J_PER_KWH,
     Intensity,
@@ -21,7 +22,7 @@ from lichen.chain.begin import set_up
 from lichen.chain.forecasting import SYNTHESIS, TRAINING, Work, forecast
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig, network_calls
-from lichen.energy import Energy, Forecast, find_meters
+from lichen.energy import NO_READING, Energy, Forecast, find_meters
 from lichen.images import MOST_PEEKED, choose_size, load_set, open_source, split_by_patient
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
@@ -53,6 +54,10 @@ class Prediction:
             int(torch.Size(shape).numel()) for shape in (self.work.spec.image_shape, self.work.spec.latent_shape)
         )
         return probed + BYTES_PER_VALUE * values
+
+    def check_budget(self) -> str | None:
+        """A warning if the plan may break its budget; raises BudgetError if even its lower edge does."""
+        return _budget(self.config).check_plan(NO_READING, 0.0, self.found)
 
     @property
     def overtakes_at(self) -> int | None:
@@ -147,10 +152,14 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
         sampling=replace(config.sampling, count=samples or config.sampling.count),
         training=replace(config.training, images_seen=images_seen or config.training.images_seen),
     )
-    place = place_of(config.carbon)
+    place = _budget(config).place  # grams at an unknown place are said before anything is probed
     device = set_up(config.training, ALONE)
     work = _work(config)
     return Prediction(config, work, forecast(work, device, find_meters()), place, device.type)
+
+
+def _budget(config: RunConfig) -> Budget:
+    return Budget(config.budget, place_of(config.carbon), config.carbon.pue)
 
 
 def _work(config: RunConfig) -> Work:
