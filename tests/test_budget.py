@@ -108,3 +108,28 @@ def test_training_stops_with_a_checkpoint_before_the_budget_is_broken_and_goes_o
     train_only(config, part, quiet=True)
     assert sha256_of(part.generator) == sha256_of(whole.generator)
     assert len(read_lines(part.forecasts)) == 1  # the plan is the same, so nothing is probed again
+
+
+def energy_kwh(folder: RunFolder) -> float:
+    return (total(phase.total for phase in read_traces(folder.traces)).high_j or 0.0) / J_PER_KWH
+
+
+def test_a_probe_ends_before_it_spends_the_budget(tmp_path: Path) -> None:
+    whole, part = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "part")
+    train_only(tiny(4000), whole, quiet=True)
+    phases = {phase.phase: (phase.total.high_j or 0.0) / J_PER_KWH for phase in read_traces(whole.traces)}
+    limit = phases["read"] + 0.4 * phases["probe"]
+    with pytest.raises(BudgetError, match="is spent"):
+        train_only(replace(tiny(4000), budget=BudgetConfig(energy_kwh=limit)), part, quiet=True)
+    assert not part.forecasts.exists()
+    assert energy_kwh(part) <= limit
+
+
+def test_a_process_that_has_only_begun_counts_on_the_power_of_those_before(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    train_only(tiny(4000), folder, quiet=True)
+    spent = energy_kwh(folder)
+    folder.generator.unlink()
+    with pytest.raises(BudgetError, match="is spent"):
+        train_only(replace(tiny(4000), budget=BudgetConfig(energy_kwh=1.01 * spent)), folder, quiet=True)
+    assert energy_kwh(folder) <= 1.01 * spent

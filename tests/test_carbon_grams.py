@@ -198,7 +198,7 @@ def test_a_contract_is_one_figure_without_season_or_spread() -> None:
     assert "given by the user" in place.attribution
 
 
-@pytest.mark.parametrize("g_per_kwh", [0, -5, float("nan"), float("inf")])
+@pytest.mark.parametrize("g_per_kwh", [0, -5, 0.056, 56_000, float("nan"), float("inf")])
 def test_no_contract_has_electricity_without_a_life_cycle(g_per_kwh: float) -> None:
     with pytest.raises(CarbonError, match="life cycle"):
         contract(g_per_kwh)

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from lichen.carbon import load_table
+from lichen.carbon import intensity, load_table
 from lichen.carbon.table import PACKAGED_TABLE
 from lichen.carbon.years import shape_of_year
 from lichen.errors import CarbonError
@@ -154,8 +154,14 @@ def test_two_figures_for_one_place_and_time_are_an_error_and_the_same_one_twice_
     ("row", "why"),
     [
         ("FR,2025,13,50", "month 13 is none"),
-        ("FR,2025,,0", "must be positive"),
-        ("FR,2025,,nan", "must be positive"),
+        ("FR,2025,,0", "must be 1 to 5000"),
+        ("FR,2025,,nan", "must be 1 to 5000"),
+        ("FR,2025,,0.056", "must be 1 to 5000 grams"),
+        ("FR,20255,,44", "year 20255 is none"),
+        ("FR,2025,,44,5", "more or fewer cells"),
+        ("FR;2025;;44", "more or fewer cells"),
+        ("FR,2025,,44\nfra,2025,,440", "row 2: 440 for FR in 2025, where another row says 44"),
+        ("FR,2025,3,44\nFR,2025,3,45", "45 for FR in 2025-03"),
         ("FR,soon,,50", "row 1"),
         (",2025,,50", "names no zone"),
         ("FR,2025,1,50", "neither a yearly figure nor twelve months"),
@@ -165,3 +171,18 @@ def test_two_figures_for_one_place_and_time_are_an_error_and_the_same_one_twice_
 def test_an_impossible_row_of_a_plain_list_is_named(tmp_path: Path, row: str, why: str) -> None:
     with pytest.raises(CarbonError, match=why):
         load_table(listed(tmp_path / "bad.csv", row))
+
+
+def test_a_field_too_long_for_a_table_is_an_error_with_the_layout(tmp_path: Path) -> None:
+    path = listed(tmp_path / "long.csv", 'FR,2025,,"' + "4" * 200_000 + '"')
+    with pytest.raises(CarbonError, match="cannot be read as a table"):
+        load_table(path)
+
+
+def test_words_from_a_file_cannot_move_the_cursor_and_the_united_kingdom_has_both_codes(tmp_path: Path) -> None:
+    path = listed(tmp_path / "red.csv", "UK,2025, ,200", "X\x1b[2J,2025,,44")
+    path.write_text("# \x1b[31mred\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    table = load_table(path)
+    assert table.attribution.isprintable()
+    assert [name for name in table.zones if not name.isprintable()] == []
+    assert intensity("uk", table=table).g_per_kwh.estimate == 200

@@ -123,3 +123,9 @@ def test_a_run_without_samples_says_nothing_about_samples() -> None:
 
 def test_an_unknown_place_stays_a_range() -> None:
     assert what_if(RUN, intensity(None), 1.0).carbon_g.estimate is None
+
+
+@pytest.mark.parametrize("plan", [Plan(images=10**400), Plan(calls=10**400), Plan(shared_over=10**400)])
+def test_a_number_that_no_machine_can_count_is_an_error(plan: Plan) -> None:
+    with pytest.raises(CarbonError, match="is larger than"):
+        what_if(RUN, FRANCE, 1.0, plan)

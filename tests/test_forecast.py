@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from lichen.energy import Forecast, Interval, PhaseForecast, Reading, ReplayMete
 from lichen.energy.forecast import DRIFT, Z_90
 from lichen.energy.probe import LEAST_BLOCK_S, LEAST_S, MOST_S, SHARE, WARM_UP
 from lichen.energy.readings import NO_READING, Energy
+from lichen.settings import from_plain
 
 EXACT = Energy(90.0, 100.0, 110.0)
 
@@ -168,3 +171,34 @@ def test_what_comes_after_enough_is_told_apart() -> None:
 def test_intervals_of_phases_add_up_as_errors_that_go_the_same_way() -> None:
     one = PhaseForecast("a", 1, "image", Interval(1, 2, 3), NO_READING)
     assert Forecast((one, one), 0, None).duration_s == Interval(2, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("phases", 0, "units"), math.nan),
+        (("phases", 0, "units"), -1.0),
+        (("phases", 0, "duration_s", "low"), -1.0),
+        (("phases", 0, "duration_s", "high"), math.inf),
+        (("phases", 0, "duration_s", "estimate"), math.nan),
+        (("phases", 0, "energy", "low_j"), -1.0),
+        (("phases", 0, "energy", "high_j"), math.inf),
+        (("save_s",), math.nan),
+        (("probe_s",), -1.0),
+    ],
+)
+def test_a_kept_forecast_that_somebody_changed_is_none(path: tuple[str | int, ...], value: float) -> None:
+    found = Forecast((expect("train", 100, "image", pace([(2.0, 1.0)] * 5, EXACT)),), 1.0, None)
+    plain: Any = asdict(found)
+    assert from_plain(Forecast, plain) == found
+    part = plain
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = value
+    with pytest.raises(ValueError, match=r"interval|forecast|time|energy"):
+        from_plain(Forecast, plain)
+
+
+def test_a_phase_of_nothing_is_over() -> None:
+    found = Forecast((expect("train", 0, "image", pace([(2.0, 1.0)] * 5, EXACT)),), 1.0, None)
+    assert found.remaining({"train": 3.0}).duration_s.estimate == 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +97,47 @@ def test_the_command_leaves_stdout_to_the_program() -> None:
     found = json.loads(done.stderr)
     assert found["zone"] == "NO"
     assert found["carbon_g"]["low"] <= found["carbon_g"]["estimate"] <= found["carbon_g"]["high"]
+
+
+def test_readings_are_never_added_to_a_file_of_something_else(tmp_path: Path) -> None:
+    own = tmp_path / "notes.txt"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for text in ("my notes\n", '{"loss": 1.0}\n{"loss": 0.9}\n'):
+        own.write_text(text)
+        with pytest.raises(ConfigError, match="is no trace of energy readings"):
+            lichen.measure("work", trace=own)
+        assert own.read_text() == text
+    for path in (tmp_path, pipe, Path()):
+        with pytest.raises(ConfigError, match="is no trace of energy readings"):
+            lichen.measure("work", trace=path)
+    own.write_text("")
+    for _ in range(2):
+        with lichen.measure("work", trace=own) as cost:
+            burn(0.05)
+        assert cost.problem is None
+    assert sum(record["kind"] == "session" for record in map(json.loads, own.read_text().splitlines())) == 2
+
+
+def test_what_keeps_a_trace_from_the_disk_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with lichen.measure("work", trace=tmp_path / "file" / "trace.jsonl") as cost:
+        pass
+    assert "cannot be written" in (cost.problem or "")
+
+
+def test_a_name_cannot_move_the_cursor() -> None:
+    with lichen.measure("a\x1b[2J\nb") as cost:
+        pass
+    assert str(cost).isprintable()
+
+
+def test_what_only_begins_its_work_when_called_cannot_be_decorated() -> None:
+    def steps() -> Iterator[int]:
+        yield 1
+
+    async def later() -> None: ...
+
+    for function in (steps, later):
+        with pytest.raises(ConfigError, match="only begins its work"):
+            lichen.measure("work", done=print)(function)

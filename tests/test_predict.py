@@ -200,3 +200,42 @@ def test_an_outlook_without_readings_expects_what_was_forecast() -> None:
     outlook = Outlook(two_phases(), {})
     outlook.begin(["train"], NO_READING)
     assert outlook.expected(NO_READING, 0.5).energy_j == pytest.approx(50 + 10)
+
+
+@pytest.mark.parametrize("option", ["--samples", "--images-seen", "--sampling.steps"])
+def test_a_plan_that_no_machine_can_count_is_an_error(call: Call, option: str) -> None:
+    code, words = call("predict", "--preset", "demo", option, "1" + "0" * 400)
+    assert code == 2
+    assert "is larger than 1,000,000,000,000,000" in words
+
+
+@pytest.mark.parametrize(
+    "path", [("phases", 0, "low_j"), ("phases", 1), ("total", "low_j"), ("phases", 0, "components", 0)]
+)
+@pytest.mark.parametrize("value", [None, [], "x", float("nan"), 10**400, {}])
+def test_a_damaged_summary_is_an_error_with_a_fix_or_a_result(
+    finished: RunFolder, call: Call, tmp_path: Path, path: tuple[str | int, ...], value: Any
+) -> None:
+    summary = json.loads(finished.summary.read_text(encoding="utf-8"))
+    part = summary["energy"]
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = value
+    shutil.copy(finished.config, tmp_path)
+    (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    for command in ("card", "report", "whatif"):
+        code, words = call(command, str(tmp_path))
+        assert code in {0, 2}, words
+        assert code == 0 or "fix: " in words
+
+
+def test_a_prediction_says_whether_the_budget_allows_the_plan(call: Call) -> None:
+    plan = ("predict", "--preset", "demo", "--config", str(TINY), "--quiet")
+    code, words = call(*plan, "--budget.carbon-g", "1")
+    assert code == 2
+    assert "without a place nobody knows the grams" in words
+    code, words = call(*plan, "--budget.hours", "1e-9")
+    assert code == 4
+    assert words.startswith("plan")
+    assert "--budget.hours is" in words
+    assert call(*plan, "--budget.hours", "100")[0] == 0

@@ -66,7 +66,7 @@ def make_cards(summary: dict[str, Any], embodied: Embodied | None = None, projec
         account = _account(summary)
         score, score_json = _score(summary, account, embodied)
         table = emissions_csv([_row(summary, account, project)])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(
             f"the summary of the run is damaged ({type(error).__name__}: {error})",
             fix="repeat the command of the run; its summary is written anew",

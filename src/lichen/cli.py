@@ -232,10 +232,12 @@ def report(arguments: list[str]) -> int:
     from lichen.words import in_ten_lines
 
     folder = RunFolder(options.run)
-    summary = with_carbon(folder.require_summary(), options.carbon)
-    folder.write_summary(summary)
+    with folder.summary_in_use():
+        summary = with_carbon(folder.require_summary(), options.carbon)
+        lines = in_ten_lines(summary, folder.path)
+        folder.write_summary(summary)
     path = write_report(folder.path)
-    _show(options.json, {"report": str(path), "summary": summary}, in_ten_lines(summary, folder.path))
+    _show(options.json, {"report": str(path), "summary": summary}, lines)
     return 0
 
 
@@ -249,10 +251,10 @@ def predict(arguments: list[str]) -> int:
     if not options.quiet:
         print("timing some real steps; this takes up to a minute", file=sys.stderr)
     found = predict_run(config, options.samples, options.images_seen)
-    warning = found.over_budget()
+    _show(options.json, found.as_json(), str(found))
+    warning = found.check_budget()
     if warning is not None and not options.quiet:
         print(f"note: {warning}", file=sys.stderr)
-    _show(options.json, found.as_json(), str(found))
     return 0
 
 
@@ -287,11 +289,12 @@ def card(arguments: list[str]) -> int:
     from lichen.summary import with_carbon
 
     folder = RunFolder(options.run)
-    cards = make_cards(
-        with_carbon(folder.require_summary(), options.carbon),
-        embodied=embodied_of(options.carbon),
-        project=None if stored is None else stored.labels.project,
-    )
+    with folder.summary_in_use():
+        cards = make_cards(
+            with_carbon(folder.require_summary(), options.carbon),
+            embodied=embodied_of(options.carbon),
+            project=None if stored is None else stored.labels.project,
+        )
     paths = [str(path) for path in cards.write(options.out or folder.cards)]
     _show(options.json, {**cards.as_json(), "files": paths}, "\n".join([cards.methods, *paths]))
     return 0
@@ -324,6 +327,8 @@ def measure(arguments: list[str]) -> int:
 
     measurement = Measurement(" ".join(command[:1]), place_of(options.carbon), options.carbon.pue, trace=options.trace)
     code = measure_command(command, measurement)
+    if measurement.problem and not options.json:
+        print(f"note: {measurement.problem}", file=sys.stderr)
     print(json.dumps(measurement.as_json(), indent=2) if options.json else measurement, file=sys.stderr)
     return code
 

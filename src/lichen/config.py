@@ -284,7 +284,13 @@ def network_calls(sampler: SamplerName, steps: int) -> int:
     return 2 * steps - 1 if sampler == "heun" else steps
 
 
+MOST = 10**15
+"""Of more of anything nobody can tell what it would take."""
+
+
 def _at_least(name: str, value: float, least: float) -> None:
+    if value > MOST:
+        raise ConfigError(f"{name} is larger than {MOST:,}", fix=f"set --{name} to at most {MOST}")
     if not value >= least:
         raise ConfigError(f"{name} is {value}; it must be at least {least}", fix=f"set --{name} to {least} or more")
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lichen.errors import ConfigError
+
 _PARTIAL = ".partial."
 
 
@@ -19,7 +21,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The temporary name keeps the suffixes of ``path``, because image writers choose the format by them. Two processes
     that write the same path never share a temporary file; the last rename wins.
+
+    Raises ConfigError where something other than a file is: a rename would put an end to a device such as /dev/null.
     """
+    is_device = path.parent.resolve() == Path("/dev")  # also /dev/stdout, which may lead to a file
+    if not path.name or is_device or (path.exists() and not path.is_file()):
+        raise ConfigError(f"{path} is a folder or a device, not a file", fix="give the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}{_PARTIAL}{path.name}")
     try:

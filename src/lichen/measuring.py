@@ -7,8 +7,9 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import ContextDecorator
+from contextlib import ContextDecorator, suppress
 from dataclasses import asdict
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType, TracebackType
@@ -26,7 +27,8 @@ from lichen.carbon import (
     intensity,
     load_table,
 )
-from lichen.energy import Energy, PhaseEnergy, Trace, find_meters, read_traces, total
+from lichen.carbon.words import one_line
+from lichen.energy import Energy, PhaseEnergy, Trace, find_meters, read_sessions, read_traces, total
 from lichen.errors import ConfigError, EnergyError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,13 +69,13 @@ class Measured(ABC):
 
     def __str__(self) -> str:
         """Energy and grams in a line for people."""
-        bounds_j, carbon_g = self.energy.bounds_j(), self.carbon_g
+        name, bounds_j, carbon_g = one_line(self.name), self.energy.bounds_j(), self.carbon_g
         if bounds_j is None or carbon_g is None:
-            return f"{self.name}: not measured; lichen doctor says why"
+            return f"{name}: not measured; lichen doctor says why"
         sources = ", ".join(sorted(set(self.sources.values())))
         span = energy_range_text(*bounds_j)
         where = "" if carbon_g.estimate is None else f" ({grams_range_text(carbon_g)}) in {self.place.zone_name}"
-        return f"{self.name}: {energy_text(bounds_j[1])} ({span}; {sources}), {grams_text(carbon_g)} CO2e{where}"
+        return f"{name}: {energy_text(bounds_j[1])} ({span}; {sources}), {grams_text(carbon_g)} CO2e{where}"
 
     def as_json(self) -> dict[str, Any]:
         """The same for other programs, with the place, its year and whom the figures are to be credited to."""
@@ -112,7 +114,11 @@ class Measurement(Measured, ContextDecorator):
         trace: Path | None = None,
     ) -> None:
         super().__init__(name, place, pue)
+        if trace is not None:
+            _refuse_foreign(trace)
         self.done, self.trace = done, trace
+        self.problem: str | None = None
+        """What kept the trace from being complete, in a line for people."""
         self._phases: tuple[PhaseEnergy, ...] = ()
 
     @classmethod
@@ -128,7 +134,7 @@ class Measurement(Measured, ContextDecorator):
         trace: Path | None = None,
         done: Callable[[Measurement], None] | None = None,
     ) -> Measurement:
-        """The measurement that ``lichen.measure`` describes; raises CarbonError."""
+        """The measurement that ``lichen.measure`` describes; raises CarbonError, or ConfigError for its trace."""
         table = None if intensity_file is None else load_table(intensity_file)
         place = intensity(grid, month, table=table) if g_per_kwh is None else contract(g_per_kwh, grid, table=table)
         return cls(name, place, pue, done, trace)
@@ -152,6 +158,7 @@ class Measurement(Measured, ContextDecorator):
     ) -> None:
         self._phase.__exit__(None, None, None)
         self._trace.__exit__(None, None, None)
+        self.problem = self._trace.problem
         try:
             found = read_traces([self._trace.path])
         except EnergyError:  # the disk took nothing: what was measured is lost, and what was done inside is not
@@ -162,11 +169,20 @@ class Measurement(Measured, ContextDecorator):
             self.done(self)
 
     def __call__(self, function: F) -> F:
-        """Measure each call of ``function``; raises ConfigError if nobody would hear of the result."""
+        """Measure each call of ``function``.
+
+        Raises ConfigError if nobody would hear of the result, or if a call only begins the work: a generator's or a
+        coroutine's would end at once and count nothing.
+        """
         if self.done is None:
             raise ConfigError(
                 f"the results of {self.name!r} would go nowhere",
                 fix="give done=, a function that takes the measurement",
+            )
+        if any(is_kind(function) for is_kind in (isgeneratorfunction, isasyncgenfunction, iscoroutinefunction)):
+            raise ConfigError(
+                f"{one_line(function.__name__)} is a generator or a coroutine: a call of it only begins its work",
+                fix="use a with block around what runs it to its end",
             )
         return super().__call__(function)
 
@@ -187,7 +203,8 @@ def measure_command(command: Sequence[str], measurement: Measurement) -> int:
             process = subprocess.Popen(command)
         except OSError as error:
             raise ConfigError(
-                f"{command[0]} cannot be started ({error.strerror})", fix="check the command after --"
+                f"{one_line(command[0]) or 'nothing'} cannot be started ({error.strerror})",
+                fix="check the command after --",
             ) from error
 
         def pass_on(number: int, _: FrameType | None) -> None:
@@ -202,6 +219,16 @@ def measure_command(command: Sequence[str], measurement: Measurement) -> int:
             for number, handler in before.items():
                 signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def _refuse_foreign(trace: Path) -> None:
+    """Readings are added to a trace or to a new file, never to a file of something else, a folder or a device."""
+    if not trace.exists() and trace.name:
+        return
+    with suppress(EnergyError):
+        if trace.is_file() and (not trace.stat().st_size or read_sessions([trace]) or read_traces([trace])):
+            return
+    raise ConfigError(f"{trace} is no trace of energy readings", fix="name a new file, or one that a trace began")
 
 
 def synchronise() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,8 +71,8 @@ class Watch:
     @contextmanager
     def _bar(self, progress: Progress, phases: Sequence[str], may_stop: bool) -> Iterator[Progress]:
         progress.quiet, progress.note = self.quiet, lambda: self._note(progress)
-        progress.after = self._keep_budget if may_stop else None
-        self._longest_step_s, self._asked_s = 0.0, time.monotonic()
+        keep_budget = self.keep_budget()
+        progress.after = keep_budget if may_stop else None
         if self._outlook is not None:
             self._outlook.begin(phases, self.so_far())
         with progress:
@@ -89,6 +89,11 @@ class Watch:
         """The energy of all processes that worked on this, earlier ones included."""
         return self.trace.so_far() + self._others.energy(refresh=self.team.size > 1)
 
+    def keep_budget(self) -> Callable[[], None]:
+        """What to call after each step of the work that begins now: it raises BudgetError once the budget is spent."""
+        self._longest_step_s, self._asked_s = 0.0, time.monotonic()
+        return self._keep_budget
+
     def asked(self, otherwise: Asked) -> Asked:
         """Whether to stop because of the budget, or ``otherwise``; for training, which saves before it stops."""
         return lambda: self.over_budget() is not None or otherwise()
@@ -102,7 +107,7 @@ class Watch:
         save_s = 0.0 if self._outlook is None else self._outlook.save_s
         margin_s = 2 * (self._longest_step_s + save_s) + FRESH_S + 1
         used = self.so_far()
-        use = self.budget.broken(used + self._power(margin_s), (self._elapsed_s() + margin_s) / 3600)
+        use = self.budget.broken(used + self._soon(margin_s), (self._elapsed_s() + margin_s) / 3600)
         if use is None:
             return None
         return BudgetError(
@@ -138,9 +143,25 @@ class Watch:
         if error is not None:
             raise error
 
-    def _power(self, seconds: float) -> Energy:
-        """What ``seconds`` more would use at the power that this process has had."""
-        return self.trace.spent().scaled(seconds / max(time.monotonic() - self._opened_s, seconds))
+    def _soon(self, margin_s: float) -> Energy:
+        """What may be used before the next look: ``margin_s`` more of this process, and what others did not yet tell.
+
+        Others are taken to draw no more than the process that leads, which counts for its whole machine.
+        """
+        ahead = self._in(margin_s)
+        if self.team.size > 1:
+            unheard_s = self._others.age_s() + OTHERS_EVERY_S + margin_s
+            ahead += self._in(unheard_s).scaled(self.team.size - 1)
+        return ahead
+
+    def _in(self, seconds: float) -> Energy:
+        """What ``seconds`` more would use at the power of this process, or of all that wrote its trace if that is more.
+
+        A process that has only begun says little about itself.
+        """
+        own = self.trace.spent().scaled(seconds / max(time.monotonic() - self._opened_s, seconds))
+        ever = self.trace.so_far().scaled(seconds / max(self.trace.elapsed_s(), seconds))
+        return max(own, ever, key=lambda energy: energy.high_j or 0.0)
 
     def _elapsed_s(self) -> float:
         """Ranks work side by side, so theirs is the time of this process; alone, earlier hosts' time is added."""
@@ -155,6 +176,10 @@ class _Others:
         self._read_s = -float("inf")
         self._energy = total(())
         self.duration_s = 0.0
+
+    def age_s(self) -> float:
+        """How long ago they were looked at."""
+        return min(time.monotonic() - self._read_s, OTHERS_EVERY_S)
 
     def energy(self, *, refresh: bool) -> Energy:
         """Their energy; read once, or again from time to time."""

@@ -201,7 +201,7 @@ def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
             network_calls=network_calls(sampling.sampler, sampling.steps),
             batch_size=sampling.batch_size,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunError(
             f"{folder.summary} does not say what the run used ({error})", fix="write it anew with: lichen report RUN"
         ) from error

@@ -6,16 +6,12 @@ The figures are life-cycle emissions of the electricity produced in a zone; impo
 from __future__ import annotations
 
 import difflib
-import math
 from dataclasses import dataclass
 
 from lichen.carbon.ranges import Range
 from lichen.carbon.table import load_table
-from lichen.carbon.zones import Table, Zone
+from lichen.carbon.zones import ALSO_CALLED, LEAST_G, MOST_G, Table, Zone, is_possible
 from lichen.errors import CarbonError
-
-# The one code in wide use that ISO 3166 reserves beside the official one.
-_ALSO_CALLED = {"UK": "GB"}
 
 
 @dataclass(frozen=True)
@@ -69,13 +65,14 @@ def intensity(grid: str | None, month: int | None = None, *, table: Table | None
 def contract(g_per_kwh: float, grid: str | None = None, *, table: Table | None = None) -> Intensity:
     """The intensity that somebody states, e.g. their supplier's: no table, no season, no spread.
 
-    ``grid`` only names the place. Raises ``CarbonError`` unless the figure is positive: life-cycle figures are never
-    0, that of wind power is about 12 g/kWh.
+    ``grid`` only names the place. Raises ``CarbonError`` for a figure that is none of g/kWh: life-cycle figures are
+    never 0, that of wind power is about 12, that of the worst coal about 1500.
     """
-    if not 0 < g_per_kwh < math.inf:
+    if not is_possible(g_per_kwh):
         raise CarbonError(
-            f"an intensity of {g_per_kwh:g} g/kWh is impossible: all electricity has a life cycle",
-            fix="give the supplier's figure with its upstream emissions, e.g. --intensity 12 for wind power",
+            f"an intensity of {g_per_kwh:g} g/kWh is impossible: all electricity has a life cycle, "
+            f"of {LEAST_G:g} to {MOST_G:g} g/kWh",
+            fix="give the supplier's figure in grams, with its upstream emissions, e.g. --intensity 12 for wind power",
         )
     zone = None if grid is None else find_zone(grid, table)
     name = "a place with a contract" if zone is None else f"{zone.name}, by contract"
@@ -88,7 +85,7 @@ def find_zone(grid: str, table: Table | None = None) -> Zone:
     """The zone with an ISO code, in any case. Raises ``CarbonError`` with the nearest codes if there is none."""
     table = table or load_table()
     code = grid.strip().upper()
-    code = _ALSO_CALLED.get(code, code)
+    code = ALSO_CALLED.get(code, code)
     if code in table.zones:
         return table.zones[code]
     for zone in table.countries():
@@ -129,7 +126,8 @@ def _nearest(grid: str, table: Table) -> list[Zone]:
 
     def likeness(zone: Zone) -> float:
         state = zone.name.removesuffix(", USA")
-        names = {zone.code, zone.iso3, zone.name, state} | ({f"US-{state}"} if state != zone.name else set())
+        names = {zone.code, zone.iso3 or zone.code, zone.name, state}
+        names |= {f"US-{state}"} if state != zone.name else set()
         return max(difflib.SequenceMatcher(None, grid.lower(), name.lower()).ratio() for name in names)
 
     likely = sorted(((likeness(zone), zone) for zone in table.zones.values()), key=lambda pair: -pair[0])

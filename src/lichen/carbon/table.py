@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lichen.carbon.listed import FIGURE, zones_of_list
 from lichen.carbon.ranges import Range
+from lichen.carbon.words import one_line
 from lichen.carbon.zones import MONTHS, Table, Zone
 from lichen.errors import CarbonError
 
@@ -38,22 +39,36 @@ def load_table(path: Path = PACKAGED_TABLE) -> Table:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CarbonError(f"{path} cannot be read as a table of intensities: {error}", fix=_LAYOUT) from error
-    comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+    comments = [one_line(line.removeprefix("#")) for line in lines if line.startswith("#")]
     reader = csv.DictReader(line for line in lines if not line.startswith("#"))
-    columns = reader.fieldnames or ()
+    columns = _columns(path, reader)
     if FIGURE in columns:
         _require(path, columns, ("iso3" if "iso3" in columns else "zone", "year"))
-        zones = _listed(path, list(reader))
+        zones = _listed(path, _rows(path, reader))
         comments = comments or [f"Electricity carbon intensity: {path.name}, a file given by the user"]
     else:
         _require(path, columns, (*_COLUMNS, *_MONTH_COLUMNS))
-        zones = [_zone(path, row) for row in reader]
+        zones = [_zone(path, row) for row in _rows(path, reader)]
     if not zones or not comments:
         raise CarbonError(f"{path} has no {'zones' if comments else 'attribution in its first line'}", fix=_LAYOUT)
     return Table(zones={zone.code: zone for zone in zones}, attribution=comments[0])
 
 
 _LAYOUT = f"give rows of zone,year,month,{FIGURE} (no month: the whole year), or a file of the packaged layout"
+
+
+def _columns(path: Path, reader: csv.DictReader[str]) -> Sequence[str]:
+    try:
+        return reader.fieldnames or ()
+    except csv.Error as error:
+        raise CarbonError(f"{path} cannot be read as a table of intensities: {error}", fix=_LAYOUT) from error
+
+
+def _rows(path: Path, reader: csv.DictReader[str]) -> list[dict[str, str]]:
+    try:
+        return list(reader)
+    except csv.Error as error:
+        raise CarbonError(f"{path} cannot be read as a table of intensities: {error}", fix=_LAYOUT) from error
 
 
 def _require(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> None:
@@ -79,7 +94,7 @@ def _zone(path: Path, row: dict[str, str]) -> Zone:
         return Zone(
             code=row["zone"],
             iso3=row["iso3"],
-            name=row["name"],
+            name=one_line(row["name"]),
             year=int(row["year"]),
             level=_positive(row, "level_low", "level", "level_high"),
             seasonal_index=index,

@@ -25,6 +25,8 @@ from lichen.errors import CarbonError
 
 NOTHING = Range(0.0, 0.0, 0.0)
 SEASON = "a month's intensity is the yearly level x the mean seasonal index of the place"
+MOST = 10**15
+"""Of more images or steps nobody can tell what they would take."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def synthesis_j(footprint: Footprint, plan: Plan = AS_IT_WAS) -> Range:
     for name, value in (("samples", plan.images), ("network calls", plan.calls), ("shared over", plan.shared_over)):
         if value is not None and value < 1:
             raise CarbonError(f"{name} is {value}; it must be at least 1", fix="give a whole number of 1 or more")
+        if value is not None and value > MOST:
+            raise CarbonError(f"{name} is larger than {MOST:,}", fix=f"give a whole number of at most {MOST}")
     if not footprint.images or not footprint.calls:
         if plan.images is not None or plan.calls is not None:
             raise CarbonError(

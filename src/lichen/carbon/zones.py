@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from lichen.carbon.ranges import Range
 
 MONTHS = range(1, 13)
+ALSO_CALLED = {"UK": "GB"}
+"""The one code in wide use that ISO 3166 reserves beside the official one."""
+LEAST_G, MOST_G = 1.0, 5000.0
+"""Grams of CO2e per kWh that electricity can mean: less is likely in kilograms, more is likely per MWh."""
+
+
+def is_possible(g_per_kwh: float) -> bool:
+    """Whether electricity can mean so many grams of CO2e per kWh."""
+    return LEAST_G <= g_per_kwh <= MOST_G
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device
     if watch.team.any(found is None):
         with watch.trace.phase("probe"):
             meters = find_meters(whole_machine=watch.team.local_rank == 0)
-            found = forecast(work, device, meters, watch.team)
+            found = forecast(work, device, meters, watch.team, after=watch.keep_budget())
         if watch.team.leads:
             append_line(kept, {"at": now(), "plan": plan, "units": units, "forecast": asdict(found)})
     assert found is not None
@@ -97,6 +97,6 @@ def _kept(path: Path, plan: str) -> Forecast | None:
         if line.get("plan") == plan:
             try:
                 return from_plain(Forecast, line["forecast"])
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 return None
     return None

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from lichen.chain.training import recipe_for
 from lichen.config import RunConfig, network_calls
 from lichen.diffusion import make_alphas_cumprod
-from lichen.energy import Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
+from lichen.energy import NO_READING, Energy, Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
 from lichen.footprint import TRAINING
 from lichen.memory import peak_memory
 from lichen.models.layout import fast_layout, set_layout
 from lichen.sampling.draw import draw_latents, write_images
-from lichen.stopping import Stopped
+from lichen.stopping import Stopped, deferred
 from lichen.team import ALONE, Team
 from lichen.training.autoencoder import autoencoder_loss, encode_set
 from lichen.training.denoiser import denoiser_loss
@@ -61,17 +61,25 @@ class _Enough(Exception):  # noqa: N818 (no error: it ends a probe inside a samp
     pass
 
 
-def forecast(work: Work, device: torch.device, meters: tuple[Meter, ...], team: Team = ALONE) -> Forecast:
+def forecast(
+    work: Work,
+    device: torch.device,
+    meters: tuple[Meter, ...],
+    team: Team = ALONE,
+    *,
+    after: Callable[[], None] = lambda: None,
+) -> Forecast:
     """Time, energy and memory of ``work``, each with its interval, from probes of some seconds each.
 
     Random numbers drawn afterwards are as if nothing had been probed. In a ``team`` each process probes its part of the
-    training, without exchanging gradients, and its share of the samples.
+    training, without exchanging gradients, and its share of the samples; the energy is that of all of them. ``after``
+    is called after each piece of work, and may end the probe by an exception.
     """
     units = work.units()
     begun_s = time.perf_counter()
     with _as_if_nothing_happened(device), peak_memory(device) as peak, TemporaryDirectory(prefix="lichen-") as scratch:
-        probes = _Probes(work, device, meters, team, Path(scratch))
-        phases = tuple(probes.phases(units))
+        probes = _Probes(work, device, meters, team, Path(scratch), after)
+        phases = _of_all(tuple(probes.phases(units)), team)
     sources = sorted({reading.source for meter in meters for reading in meter.read()})
     return Forecast(phases, time.perf_counter() - begun_s, peak.bytes, probes.save_s, tuple(sources))
 
@@ -79,8 +87,17 @@ def forecast(work: Work, device: torch.device, meters: tuple[Meter, ...], team: 
 class _Probes:
     """The probes of one forecast, in the order of the run, sharing its networks."""
 
-    def __init__(self, work: Work, device: torch.device, meters: tuple[Meter, ...], team: Team, scratch: Path) -> None:
+    def __init__(
+        self,
+        work: Work,
+        device: torch.device,
+        meters: tuple[Meter, ...],
+        team: Team,
+        scratch: Path,
+        after: Callable[[], None],
+    ) -> None:
         self._work, self._device, self._meters, self._team, self._scratch = work, device, meters, team, scratch
+        self._after = after
         self._autoencoder, self._denoiser = (network.to(device) for network in work.spec.build())
         self._saves_s: dict[str, float] = {}
 
@@ -126,8 +143,13 @@ class _Probes:
             watch(images * recipe.batch_size / alone.batch_size)
 
         state = self._scratch / f"{recipe.phase}.safetensors"
-        with suppress(Stopped):
-            train(network, examples, loss, alone, state_path=state, log=_nowhere, step=step, stop=watch.enough)
+
+        with deferred() as asked, suppress(Stopped):  # a signal's own exception would look like the end of the probe
+
+            def stop() -> bool:
+                return watch.enough() or asked()
+
+            train(network, examples, loss, alone, state_path=state, log=_nowhere, step=step, stop=stop)
         self._saves_s[recipe.phase] = watch.since_end_s()
         return watch.pace()
 
@@ -175,7 +197,20 @@ class _Probes:
         return Generator(self._work.spec, networks[0], networks[1], 0 * one, one, "")
 
     def _watch(self, planned: float) -> Stopwatch:
-        return Stopwatch(self._meters, planned, synchronise=_synchronise(self._device))
+        return Stopwatch(self._meters, planned, synchronise=_synchronise(self._device), after=self._after)
+
+
+def _of_all(phases: tuple[PhaseForecast, ...], team: Team) -> tuple[PhaseForecast, ...]:
+    """The phases with the energy of all processes: each has its own meters, and that of the first covers the machine's.
+
+    The energy of a process without readings is not known and not in the sum.
+    """
+    own = [phase.energy.bounds_j() for phase in phases]
+    joules = torch.tensor([found or (0.0, 0.0, 0.0) for found in own], dtype=torch.float64)
+    known = torch.tensor([float(found is not None) for found in own])
+    team.add_up([joules, known])
+    sums = zip(phases, joules.tolist(), known.tolist(), strict=True)
+    return tuple(replace(phase, energy=Energy(*ends) if count else NO_READING) for phase, ends, count in sums)
 
 
 @contextmanager

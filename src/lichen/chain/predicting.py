@@ -60,6 +60,10 @@ class Prediction:
         )
         return probed + BYTES_PER_VALUE * values
 
+    def check_budget(self) -> str | None:
+        """A warning if the plan may break its budget; raises BudgetError if even its lower edge does."""
+        return _budget(self.config).check_plan(NO_READING, 0.0, self.found)
+
     @property
     def overtakes_at(self) -> int | None:
         """From how many images on synthesis takes more energy than training; None where that cannot be told."""
@@ -78,11 +82,6 @@ class Prediction:
         """Grams of CO2e, None where nothing could be measured."""
         bounds_j = energy.bounds_j()
         return None if bounds_j is None else grams(bounds_j, self.place, self.config.carbon.pue)
-
-    def over_budget(self) -> str | None:
-        """A warning if the plan may break the budget of its settings; raises BudgetError if it is bound to."""
-        budget = Budget(self.config.budget, self.place, self.config.carbon.pue)
-        return budget.check_plan(NO_READING, 0.0, self.found) if budget else None
 
     def as_json(self) -> dict[str, Any]:
         """The forecast for other programs."""
@@ -168,10 +167,14 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
         sampling=replace(config.sampling, count=samples or config.sampling.count),
         training=replace(config.training, images_seen=images_seen or config.training.images_seen),
     )
-    place = place_of(config.carbon)
+    place = _budget(config).place  # grams at an unknown place are said before anything is probed
     device = set_up(config.training, ALONE)
     work = _work(config)
     return Prediction(config, work, forecast(work, device, find_meters()), place, device.type)
+
+
+def _budget(config: RunConfig) -> Budget:
+    return Budget(config.budget, place_of(config.carbon), config.carbon.pue)
 
 
 def _work(config: RunConfig) -> Work:

@@ -38,6 +38,10 @@ class Interval:
     estimate: float
     high: float
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.low <= self.estimate <= self.high and math.isfinite(self.high)):
+            raise ValueError(f"an interval needs 0 <= low <= estimate <= high, not {self.low} to {self.high}")
+
     def __add__(self, other: Interval) -> Interval:
         """The sum of two figures whose errors go the same way, as drift makes them."""
         return Interval(self.low + other.low, self.estimate + other.estimate, self.high + other.high)
@@ -66,6 +70,11 @@ class PhaseForecast:
     energy: Energy
     """Meters' interval and forecast's together, as bounds; ``energy_j`` is what the meters are expected to read."""
 
+    def __post_init__(self) -> None:
+        low_j, _, high_j = self.energy.bounds_j() or (0.0, 0.0, 0.0)
+        if not (self.units >= 0 and low_j >= 0 and math.isfinite(self.units) and math.isfinite(high_j)):
+            raise ValueError(f"{self.units} units with {low_j} to {high_j} J are no forecast")
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -80,6 +89,11 @@ class Forecast:
     """How long a checkpoint takes."""
     sources: tuple[Source, ...] = ()
     """How the energy of the probes was known: counter, polled, estimated or absent."""
+
+    def __post_init__(self) -> None:
+        for seconds in (self.probe_s, self.save_s):
+            if not (seconds >= 0 and math.isfinite(seconds)):
+                raise ValueError(f"{seconds} s are no time")
 
     @property
     def duration_s(self) -> Interval:
@@ -104,7 +118,10 @@ class Forecast:
 
     def remaining(self, done: Mapping[str, float]) -> Forecast:
         """What is left where ``done`` says how many units of each phase are over."""
-        phases = (_scaled(phase, 1 - min(1.0, done.get(phase.phase, 0) / phase.units)) for phase in self.phases)
+        phases = (
+            _scaled(phase, 1 - min(1.0, done.get(phase.phase, 0) / phase.units) if phase.units else 0.0)
+            for phase in self.phases
+        )
         return replace(self, phases=tuple(phases))
 
 

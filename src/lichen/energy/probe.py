@@ -35,6 +35,8 @@ MOST_S = 12.0
 class Stopwatch:
     """Times pieces of work and reads ``meters`` around them; ``synchronise`` waits for a GPU before the clock is read.
 
+    ``after`` is called after each piece, and may end the work by an exception.
+
     ``planned`` is how many units there are to do in all: little work is looked at shortly.
 
     watch = Stopwatch(find_meters(), planned=len(images))
@@ -54,9 +56,10 @@ class Stopwatch:
         synchronise: Callable[[], None] = lambda: None,
         most_s: float = MOST_S,
         clock: Callable[[], float] = time.perf_counter,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         self._meters, self._planned = tuple(meters), planned
-        self._synchronise, self._most_s, self._clock = synchronise, most_s, clock
+        self._synchronise, self._most_s, self._clock, self._after = synchronise, most_s, clock, after
         self._warming = WARM_UP
         self._blocks: list[Block] = []
         self._open = 0.0
@@ -69,6 +72,7 @@ class Stopwatch:
 
     def __call__(self, units: float) -> None:
         """So many units of work were just finished; 0 is no work."""
+        self._after()
         if not units or self._end is not None:
             return
         self._units += units

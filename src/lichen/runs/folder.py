@@ -156,6 +156,17 @@ class RunFolder:
             raise RunError(f"{self.path} {state}", fix="repeat its lichen run command, or give another folder")
         return summary
 
+    @contextmanager
+    def summary_in_use(self) -> Iterator[None]:
+        """Whoever works on the summary inside gets a ``RunError`` where it lacks something or holds an odd value."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise RunError(
+                f"{self.summary} is damaged ({type(error).__name__}: {error})",
+                fix="repeat the command of the run; it is written anew",
+            ) from error
+
     def read_summary(self) -> dict[str, Any] | None:
         """The summary, or None where the run has none yet."""
         try:

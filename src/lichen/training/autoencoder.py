@@ -59,12 +59,13 @@ def encode_set(
 ) -> Latents:
     """Encode images (N, C, *S) to the means of their latents, and measure shift and scale over the whole set."""
     device = next(autoencoder.parameters()).device
-    one, _ = encode(autoencoder, images[:1].to(device))
-    raw = torch.zeros(len(images), *one.shape[1:])
+    first = encode(autoencoder, images[:batch_size].to(device))[0].float().cpu()
+    raw = torch.zeros(len(images), *first.shape[1:])
     for number, start in enumerate(range(0, len(images), batch_size)):
         batch = images[start : start + batch_size]
         if number % team.size == team.rank:
-            raw[start : start + batch_size] = encode(autoencoder, batch.to(device))[0].float().cpu()
+            latents = encode(autoencoder, batch.to(device))[0].float().cpu() if number else first
+            raw[start : start + batch_size] = latents
         step(len(batch))
     team.add_up([raw])  # each image was left 0 by all processes but one
     axes = (0, *range(2, raw.ndim))
