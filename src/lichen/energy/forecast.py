@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from lichen.energy.readings import NO_READING, Energy, Source, total
 
-DRIFT = 0.06
+DRIFT = 0.10
 """Relative standard deviation between the speed of a probe and that of the run (benchmarks/forecast_error.md)."""
 Z_90 = 1.645
 """Nine in ten normal errors are smaller than this many standard deviations."""
