@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from lichen import cli, errors
+from lichen import errors
+from lichen.commands import COMMANDS
 from lichen.config import RunConfig
 from lichen.options import (
     AuditOptions,
@@ -147,7 +148,7 @@ def _commands() -> Iterator[str]:
     yield "Every option is also listed by `lichen COMMAND --help`."
     yield ""
     shown: dict[type, str] = {}
-    for name, command in cli.COMMANDS.items():
+    for name, command in COMMANDS.items():
         options = OPTIONS[name]
         yield f"### lichen {name}"
         yield ""

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from lichen.cli import COMMANDS, main
+from lichen.cli import main
+from lichen.commands import COMMANDS
 from lichen.images import load_set, write_sample
 from lichen.images.phantoms import phantom_source
 
@@ -241,15 +242,15 @@ def test_the_doctor_examines_meters_devices_and_packages(capsys: pytest.CaptureF
 def test_an_option_beats_the_file_and_the_file_beats_the_preset(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lichen.cli import _settings
+    from lichen.commands.common import settings_of
     from lichen.options import RunOptions
 
     path = tmp_path / "x.yaml"
     path.write_text("sampling:\n  count: 7\n  steps: 9\n")
-    _, config = _settings(RunOptions, ["--preset", "demo", "--config", str(path), "--sampling.steps", "11"], "run")
+    _, config = settings_of(RunOptions, ["--preset", "demo", "--config", str(path), "--sampling.steps", "11"], "run")
     assert (config.sampling.count, config.sampling.steps) == (7, 11)
     assert config.autoencoder.channels == (16, 32, 32)
-    _, volumes = _settings(RunOptions, ["--preset", "demo", "--images.phantoms", "3d"], "run")
+    _, volumes = settings_of(RunOptions, ["--preset", "demo", "--images.phantoms", "3d"], "run")
     assert volumes.autoencoder.channels == (8, 16, 32)
 
 

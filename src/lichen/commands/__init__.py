@@ -1,0 +1,27 @@
+"""The commands, one short function each: words of the command line in, exit code out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lichen.commands.cost import card, measure, predict, whatif
+from lichen.commands.judging import audit, report, runs
+from lichen.commands.machine import doctor, slurm
+from lichen.commands.making import images, init, run, sample, train
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "init": init,
+    "images": images,
+    "predict": predict,
+    "run": run,
+    "train": train,
+    "sample": sample,
+    "audit": audit,
+    "report": report,
+    "whatif": whatif,
+    "card": card,
+    "runs": runs,
+    "measure": measure,
+    "slurm": slurm,
+    "doctor": doctor,
+}

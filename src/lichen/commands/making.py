@@ -1,0 +1,130 @@
+"""From images to a generator to samples: init, images, run, train, sample."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+
+from lichen.arguments import parse
+from lichen.commands.common import VERDICT_CODES, as_typed, preset_for, say, settings_of, show, stored_settings
+from lichen.team import joined
+
+
+def init(arguments: list[str]) -> int:
+    """Write a file with every setting, its default and its reason."""
+    from lichen.options import InitOptions
+
+    options = parse(InitOptions, "init", arguments)
+    from lichen.config import ImagesConfig
+    from lichen.errors import ConfigError
+    from lichen.files import write_text
+    from lichen.settings import dump_settings
+
+    if options.path.exists():
+        raise ConfigError(f"{options.path} exists already", fix="give another name, e.g. lichen init mine.yaml")
+    images = ImagesConfig(path=options.images, phantoms=options.phantoms)
+    preset = preset_for(options.preset, images)
+    images = dataclasses.replace(preset.images, path=options.images, phantoms=options.phantoms)
+    write_text(options.path, dump_settings(dataclasses.replace(preset, images=images), comments=True))
+    say(f"wrote {options.path}\nnext:  lichen run --config {shlex.quote(str(options.path))}")
+    return 0
+
+
+def images(arguments: list[str]) -> int:
+    """Say what would be read of a folder of images."""
+    from lichen.options import ImagesOptions
+
+    options = parse(ImagesOptions, "images", arguments)
+    from lichen.images import check_name, open_source, survey, write_montage
+    from lichen.progress import Progress
+    from lichen.words import survey_lines
+
+    if options.montage is not None:
+        check_name(options.montage)
+    config = dataclasses.replace(options.images, path=options.path, skip_bad=True)
+    source = open_source(config)
+    with Progress("read", len(source.items), quiet=options.quiet) as step:
+        found = survey(source, config, step=step)
+    shown = 0
+    if options.montage is not None and found.images:
+        shown = write_montage(options.montage, source.items, config.window)
+    lines = survey_lines(found, options.montage if shown else None)
+    show(options.json, {**found.as_json(), "montage": str(options.montage) if shown else None}, lines)
+    return 0 if found.images else 2
+
+
+def run(arguments: list[str]) -> int:
+    """Train, sample, measure, audit and report in one run folder."""
+    from lichen.options import RunOptions
+
+    options, config = settings_of(RunOptions, arguments, "run")
+    from lichen.chain import run as run_chain
+    from lichen.runs import RunFolder
+    from lichen.words import in_ten_lines
+
+    folder = RunFolder(options.out)
+    with joined() as team:
+        summary = run_chain(config, folder, command=as_typed("run", arguments), quiet=options.quiet, team=team)
+    if not team.leads:
+        return 0
+    show(options.json, summary, in_ten_lines(summary, folder.path))
+    return VERDICT_CODES[summary["audit"]["verdict"]]
+
+
+def train(arguments: list[str]) -> int:
+    """Train a generator and stop there."""
+    from lichen.options import RunOptions
+
+    options, config = settings_of(RunOptions, arguments, "train")
+    from lichen.chain import train_only
+    from lichen.runs import RunFolder
+
+    with joined() as team:
+        path = train_only(config, RunFolder(options.out), quiet=options.quiet, team=team)
+    if not team.leads:
+        return 0
+    next_command = shlex.join(["lichen", "sample", str(options.out)])
+    show(options.json, {"generator": str(path)}, f"trained  {path}\nnext     {next_command}")
+    return 0
+
+
+def sample(arguments: list[str]) -> int:
+    """Draw synthetic images from a trained generator."""
+    from lichen.options import SampleOptions
+
+    options = parse(SampleOptions, "sample", arguments)
+    stored = stored_settings(options.model)
+    if stored is not None:  # what the run said is the default
+        default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon, budget=stored.budget)
+        options = parse(SampleOptions, "sample", arguments, default)
+    from lichen.chain import holding, sample_only, set_up
+    from lichen.config import TrainingConfig
+    from lichen.runs import RunFolder
+    from lichen.watch import watching
+
+    is_run = options.model.is_dir()
+    checkpoint = RunFolder(options.model).generator if is_run else options.model
+    folder = options.out or (RunFolder(options.model).samples if is_run else options.model.with_name("samples"))
+    # the trace of a run's samples belongs to the run; that of a folder of its own, beside the images
+    home = RunFolder(options.model if is_run and options.out is None else folder)
+    with joined() as team:
+        device = set_up(TrainingConfig(device=options.device), team)
+        watch_with = watching(home.path, options.carbon, quiet=options.quiet, team=team, budget=options.budget)
+        with holding(home, team), watch_with as watch:
+            drawn = sample_only(checkpoint, options.sampling, folder, device, watch)
+            cost = watch.grams_spent()
+    if not team.leads:
+        return 0
+    if is_run:
+        next_command = ["lichen", "audit", "--run", str(options.model), "--synthetic", str(folder), "--out", "AUDIT"]
+    else:
+        next_command = ["lichen", "audit", "--help"]
+    result = {"folder": str(folder), "count": options.sampling.count, "drawn": drawn}
+    lines = [
+        f"samples  {options.sampling.count} synthetic images in {folder}, {drawn} of them drawn now",
+        f"cost     {cost or 'not measured'}",
+        f"next     {shlex.join(next_command)}",
+        "         before anybody sees them: a copy of a training image is an image of a patient",
+    ]
+    show(options.json, result, "\n".join(lines))
+    return 0
