@@ -29,6 +29,9 @@ from PIL import Image
 from dicom_files import write_series
 from lichen import __version__, options
 from lichen.carbon import load_table
+from lichen.cli import BUDGET_CODE
+from lichen.commands import COMMANDS
+from lichen.commands.common import VERDICT_CODES
 from lichen.config import PhantomKind, RunConfig
 from lichen.images.phantoms import phantom_image
 from lichen.settings import flatten, load_settings
