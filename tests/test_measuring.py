@@ -141,3 +141,14 @@ def test_what_only_begins_its_work_when_called_cannot_be_decorated() -> None:
     for function in (steps, later):
         with pytest.raises(ConfigError, match="only begins its work"):
             lichen.measure("work", done=print)(function)
+
+
+def test_two_measurements_do_not_write_to_one_trace_at_once(tmp_path: Path) -> None:
+    trace = tmp_path / "energy.jsonl"
+    with lichen.measure("work", trace=trace):
+        burn(0.02)
+        with pytest.raises(ConfigError, match="another measurement is writing"), lichen.measure("work", trace=trace):
+            pass
+    with lichen.measure("work", trace=trace) as cost:  # afterwards it is free again, and the sum goes on
+        burn(0.02)
+    assert cost.energy.energy_j is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -145,6 +147,7 @@ class Measurement(Measured, ContextDecorator):
         return self._phases
 
     def __enter__(self) -> Measurement:
+        self._held = None if self.trace is None else _hold(self.trace)
         self._folder = TemporaryDirectory(prefix="lichen-")
         path = self.trace or Path(self._folder.name) / "energy.jsonl"
         self._trace = Trace(path, find_meters(), synchronise=synchronise)
@@ -165,6 +168,8 @@ class Measurement(Measured, ContextDecorator):
             found = ()
         self._phases = tuple(phase for phase in found if phase.phase == self.name)
         self._folder.cleanup()
+        if self._held is not None:
+            os.close(self._held)
         if self.done is not None:
             self.done(self)
 
@@ -188,6 +193,27 @@ class Measurement(Measured, ContextDecorator):
 
     def _recreate_cm(self) -> Measurement:
         return Measurement(self.name, self.place, self._pue, self.done, self.trace)
+
+
+def _hold(trace: Path) -> int | None:
+    """Keep other measurements out of the file ``trace``: they would count each other. Closing what is returned ends it.
+
+    Raises ConfigError if another one is at work in it. A file that cannot be opened is not held: ``problem`` tells why.
+    """
+    try:
+        held = os.open(trace, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(held)
+        if not isinstance(error, BlockingIOError):  # a disk without locks
+            return None
+        raise ConfigError(
+            f"another measurement is writing to {trace}", fix="wait for it, or give this one a trace of its own"
+        ) from error
+    return held
 
 
 def measure_command(command: Sequence[str], measurement: Measurement) -> int:

@@ -21,7 +21,6 @@ from lichen.chain.training import recipe_for
 from lichen.config import RunConfig, network_calls
 from lichen.diffusion import make_alphas_cumprod
 from lichen.energy import NO_READING, Energy, Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
-from lichen.footprint import TRAINING
 from lichen.memory import peak_memory
 from lichen.models.layout import fast_layout, set_layout
 from lichen.sampling.draw import draw_latents, write_images
@@ -119,8 +118,8 @@ class _Probes:
         for phase, count in units.items():
             if phase == "denoise":
                 yield expect(phase, count * calls / team.size, "network call", found[phase])
-            else:  # a training step of a team is done by all of its processes at once
-                share = count if phase in TRAINING else count / team.size
+            else:  # a training step of a team is done by all of its processes at once; other work is shared out
+                share = count if phase in {"autoencoder", "diffusion"} else count / team.size
                 saves_s = self._all_saves_s(phase, share * found[phase].s_per_unit)
                 yield expect(phase, share, "image", found[phase], saves_s)
 
