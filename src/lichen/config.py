@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from lichen.bounds import at_least, between, channels_fit, positive, spacing_fits, window_fits
 from lichen.errors import ConfigError
 
 Objective = Literal["v", "epsilon"]
@@ -59,8 +60,8 @@ class ImagesConfig:
     """Folder that keeps decoded images between runs (it then holds patient images); default: memory."""
 
     def __post_init__(self) -> None:
-        _at_least("images.phantom_patients", self.phantom_patients, 4)
-        _between("images.held_out_fraction", self.held_out_fraction, 0.0, 0.95)
+        at_least("images.phantom_patients", self.phantom_patients, 4)
+        between("images.held_out_fraction", self.held_out_fraction, 0.0, 0.95)
         if self.size is not None and (len(self.size) not in {2, 3} or min(self.size) < 8):
             raise ConfigError(
                 f"images.size is {' '.join(map(str, self.size))}; the grid needs 2 or 3 axes of at least 8 voxels",
@@ -72,9 +73,9 @@ class ImagesConfig:
                 fix="e.g. --images.channels t1 t2 flair",
             )
         if self.spacing is not None:
-            _spacing("images.spacing", self.spacing)
+            spacing_fits("images.spacing", self.spacing)
         if self.window is not None:
-            _window("images.window", self.window)
+            window_fits("images.window", self.window)
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,11 @@ class AutoencoderConfig:
     """Weight of the pull of latents towards a standard normal; small, so that images stay sharp."""
 
     def __post_init__(self) -> None:
-        _channels("autoencoder.channels", self.channels)
+        channels_fit("autoencoder.channels", self.channels)
         for name in ("blocks", "latent_channels", "images_seen", "batch_size"):
-            _at_least(f"autoencoder.{name}", getattr(self, name), 1)
-        _positive("autoencoder.learning_rate", self.learning_rate)
-        _between("autoencoder.kl_weight", self.kl_weight, 0.0, 1.0)
+            at_least(f"autoencoder.{name}", getattr(self, name), 1)
+        positive("autoencoder.learning_rate", self.learning_rate)
+        between("autoencoder.kl_weight", self.kl_weight, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,10 @@ class DenoiserConfig:
     """Channels per attention head."""
 
     def __post_init__(self) -> None:
-        _channels("denoiser.channels", self.channels)
-        _at_least("denoiser.blocks", self.blocks, 1)
-        _between("denoiser.attention_levels", self.attention_levels, 0, len(self.channels))
-        _at_least("denoiser.head_channels", self.head_channels, 1)
+        channels_fit("denoiser.channels", self.channels)
+        at_least("denoiser.blocks", self.blocks, 1)
+        between("denoiser.attention_levels", self.attention_levels, 0, len(self.channels))
+        at_least("denoiser.head_channels", self.head_channels, 1)
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("images_seen", "batch_size", "ema_images"):
-            _at_least(f"training.{name}", getattr(self, name), 1)
+            at_least(f"training.{name}", getattr(self, name), 1)
         for name in ("learning_rate", "gradient_clip", "checkpoint_every_s"):
-            _positive(f"training.{name}", getattr(self, name))
+            positive(f"training.{name}", getattr(self, name))
         if self.threads is not None:
-            _at_least("training.threads", self.threads, 1)
+            at_least("training.threads", self.threads, 1)
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,9 @@ class SamplingConfig:
     """Image i depends on the checkpoint, the sampler, this seed and i, and on nothing else."""
 
     def __post_init__(self) -> None:
-        _at_least("sampling.count", self.count, 1)
-        _at_least("sampling.steps", self.steps, 2)
-        _at_least("sampling.batch_size", self.batch_size, 1)
+        at_least("sampling.count", self.count, 1)
+        at_least("sampling.steps", self.steps, 2)
+        at_least("sampling.batch_size", self.batch_size, 1)
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,8 @@ class AuditConfig:
     """Which similarity scores vote; each is tested, and the p-values are corrected for their number."""
 
     def __post_init__(self) -> None:
-        _between("audit.false_discovery_rate", self.false_discovery_rate, 1e-6, 0.5)
-        _between("audit.detectable_share", self.detectable_share, 1e-6, 1.0)
+        between("audit.false_discovery_rate", self.false_discovery_rate, 1e-6, 0.5)
+        between("audit.detectable_share", self.detectable_share, 1e-6, 1.0)
         if not self.scores:
             raise ConfigError("audit.scores names no score", fix="give at least one, e.g. --audit.scores pearson")
 
@@ -224,13 +225,13 @@ class CarbonConfig:
 
     def __post_init__(self) -> None:
         if self.month is not None:
-            _between("carbon.month", self.month, 1, 12)
+            between("carbon.month", self.month, 1, 12)
         if self.pue is not None:
-            _between("carbon.pue", self.pue, 1.0, 10.0)
+            between("carbon.pue", self.pue, 1.0, 10.0)
         if self.intensity is not None:
-            _positive("carbon.intensity", self.intensity)
+            positive("carbon.intensity", self.intensity)
         if self.embodied_g_per_h is not None:
-            _positive("carbon.embodied-g-per-h", self.embodied_g_per_h)
+            positive("carbon.embodied-g-per-h", self.embodied_g_per_h)
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ class BudgetConfig:
         for name in ("carbon_g", "energy_kwh", "hours"):
             value = getattr(self, name)
             if value is not None:
-                _positive(f"budget.{name.replace('_', '-')}", value)
+                positive(f"budget.{name.replace('_', '-')}", value)
 
     def __bool__(self) -> bool:
         return any(limit is not None for limit in (self.carbon_g, self.energy_kwh, self.hours))
@@ -282,53 +283,3 @@ class RunConfig:
 def network_calls(sampler: SamplerName, steps: int) -> int:
     """How many times the denoiser runs for each image when ``sampler`` visits ``steps`` noise levels."""
     return 2 * steps - 1 if sampler == "heun" else steps
-
-
-MOST = 10**15
-"""Of more of anything nobody can tell what it would take."""
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if value > MOST:
-        raise ConfigError(f"{name} is larger than {MOST:,}", fix=f"set --{name} to at most {MOST}")
-    if not value >= least:
-        raise ConfigError(f"{name} is {value}; it must be at least {least}", fix=f"set --{name} to {least} or more")
-
-
-def _between(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(
-            f"{name} is {value}; it must lie between {low} and {high}",
-            fix=f"set --{name} to a value in that range",
-        )
-
-
-def _positive(name: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{name} is {value}; it must be positive and finite", fix=f"set --{name} above 0")
-
-
-def _channels(name: str, channels: tuple[int, ...]) -> None:
-    if not channels or any(c < 8 or c % 8 for c in channels):
-        raise ConfigError(
-            f"{name} is {' '.join(map(str, channels)) or 'empty'}; every level needs a positive multiple of 8",
-            fix=f"e.g. --{name} 32 64 64",
-        )
-
-
-def _spacing(name: str, spacing_mm: tuple[float, ...]) -> None:
-    if len(spacing_mm) not in {2, 3} or not all(0 < mm < float("inf") for mm in spacing_mm):
-        raise ConfigError(
-            f"{name} is {' '.join(map(str, spacing_mm)) or 'empty'}; it needs 2 or 3 positive numbers, in mm",
-            fix=f"give one number per axis, e.g. --{name} 1 1 1",
-        )
-
-
-def _window(name: str, window: tuple[float, ...]) -> None:
-    pairs = list(zip(window[::2], window[1::2], strict=False))
-    finite = all(abs(value) < float("inf") for value in window)
-    if not pairs or len(window) % 2 or not finite or not all(low < high for low, high in pairs):
-        raise ConfigError(
-            f"{name} is {' '.join(map(str, window)) or 'empty'}; it needs low and high, or both per channel",
-            fix=f"e.g. --{name} -160 240",
-        )
