@@ -146,7 +146,7 @@ def test_the_columns_of_ember_will_do_and_months_alone_make_a_level(tmp_path: Pa
 def test_two_figures_for_one_place_and_time_are_an_error_and_the_same_one_twice_is_none(tmp_path: Path) -> None:
     same = load_table(listed(tmp_path / "same.csv", "FR,2025,,50", "FRA,2025,,50"))
     assert same.zones["FR"].level.estimate == 50
-    with pytest.raises(CarbonError, match="row 2: an earlier row gives 50 g/kWh"):
+    with pytest.raises(CarbonError, match="row 2: 60 for FR in 2025, where another row says 50"):
         load_table(listed(tmp_path / "two.csv", "FR,2025,,50", "FRA,2025,,60"))
 
 

@@ -20,8 +20,9 @@ from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
 
 from lichen.carbon import J_PER_KWH
-from lichen.chain import load_samples, run
-from lichen.config import RunConfig, SamplingConfig
+from lichen.chain import at_work, load_samples, run
+from lichen.chain.begin import flushes_denormals
+from lichen.config import RunConfig, SamplingConfig, TrainingConfig
 from lichen.errors import CarbonError, ConfigError, RunError
 from lichen.files import sha256_of
 from lichen.images import ImageSet, load_set, open_folder, open_source, split_by_patient, write_sample
@@ -31,6 +32,7 @@ from lichen.presets import load_preset
 from lichen.runs import RunFolder, read_log
 from lichen.sampling import decode_images, draw_latents, draw_samples, missing_samples
 from lichen.settings import dump_settings, load_settings
+from lichen.team import ALONE
 from lichen.training.generator import load_generator
 from lichen.words import runs_table
 
@@ -60,6 +62,17 @@ def test_a_run_leaves_the_files_of_the_run_folder(finished: tuple[RunFolder, dic
     assert len(folder.traces) == 1
     assert json.loads(folder.summary.read_text()) == json.loads(json.dumps(summary))
     assert load_settings(folder.config, RunConfig()) == tiny()
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_small_numbers_count_as_zero_while_at_work_and_as_before_afterwards(flushed: bool) -> None:
+    torch.set_flush_denormal(flushed)
+    try:
+        with at_work(TrainingConfig(device="cpu"), ALONE):
+            assert flushes_denormals()
+        assert flushes_denormals() is flushed
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_every_phase_leaves_joules_that_add_up_and_grams_that_follow(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,6 @@ def what_if_of_run(
         raise RunError(f"{path} is no run folder", fix="give one that holds config.yaml; lichen runs lists them")
     config = load_settings(folder.config, RunConfig())
     footprint, sampler = footprint_in(folder, config), config.sampling.sampler
-    parts = (part for phase in _phases(folder)[0] for part in phase["components"])
     plan = Plan(
         images=samples,
         calls=None if steps is None else network_calls(sampler, _at_least_two(steps)),
@@ -172,7 +172,7 @@ def what_if_of_run(
     return WhatIf(
         as_run=as_run,
         asked=asked,
-        sources=tuple(sorted({part["source"] for part in parts})),
+        sources=_sources(folder),
         is_changed=carbon != config.carbon or plan != Plan(),
         places=everywhere(footprint, carbon.month, pue, plan, table=table),
         months=_months(footprint, carbon, plan, table),
@@ -193,7 +193,7 @@ def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
     What was drawn after a run had finished is in neither the energy nor the number of images of its summary.
     """
     sampling = config.sampling
-    try:
+    with _saying_what_is_damaged(folder):
         phases, images = _phases(folder)
         found = footprint_of(
             phases,
@@ -201,15 +201,27 @@ def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
             network_calls=network_calls(sampling.sampler, sampling.steps),
             batch_size=sampling.batch_size,
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RunError(
-            f"{folder.summary} does not say what the run used ({error})", fix="write it anew with: lichen report RUN"
-        ) from error
     if found is None:
         raise CarbonError(
             f"nothing was measured in {folder.path}", fix="give a run folder with energy-*.jsonl; see lichen doctor"
         )
     return found
+
+
+def _sources(folder: RunFolder) -> tuple[str, ...]:
+    with _saying_what_is_damaged(folder):
+        phases, _ = _phases(folder)
+        return tuple(sorted({part["source"] for phase in phases for part in phase["components"]}))
+
+
+@contextmanager
+def _saying_what_is_damaged(folder: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RunError(
+            f"{folder.summary} does not say what the run used ({error})", fix="write it anew with: lichen report RUN"
+        ) from error
 
 
 def _phases(folder: RunFolder) -> tuple[list[dict[str, Any]], int]:

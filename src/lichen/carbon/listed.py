@@ -35,11 +35,9 @@ def zones_of_list(rows: Sequence[Mapping[str, str]], known: Mapping[str, Zone]) 
         if before != g_per_kwh:
             raise ValueError(f"row {number}: {g_per_kwh:g} for {code} in {when}, where another row says {before:g}")
         if month is None:
-            before = yearly.setdefault(code, {}).setdefault(year, g_per_kwh)
+            yearly.setdefault(code, {})[year] = g_per_kwh
         else:
-            before = monthly.setdefault(code, {}).setdefault((year, month), g_per_kwh)
-        if before != g_per_kwh:
-            raise ValueError(f"row {number}: an earlier row gives {before:g} g/kWh for the same place and time")
+            monthly.setdefault(code, {})[year, month] = g_per_kwh
     for code in {**yearly, **monthly}:
         months = monthly.get(code, {})
         levels = yearly.get(code) or yearly_means(months)

@@ -4,7 +4,7 @@ This is where the rooms meet. Every function here is one link; each leaves its r
 there when the same command is repeated.
 """
 
-from lichen.chain.begin import holding, set_up
+from lichen.chain.begin import at_work, holding
 from lichen.chain.data import Data, read_images
 from lichen.chain.judging import Quality, audit_folders, audit_samples, audit_with_run, load_samples
 from lichen.chain.whole import run, sample_only, train_only
@@ -12,6 +12,7 @@ from lichen.chain.whole import run, sample_only, train_only
 __all__ = [
     "Data",
     "Quality",
+    "at_work",
     "audit_folders",
     "audit_samples",
     "audit_with_run",
@@ -20,6 +21,5 @@ __all__ = [
     "read_images",
     "run",
     "sample_only",
-    "set_up",
     "train_only",
 ]

@@ -75,16 +75,30 @@ def _words(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def set_up(config: TrainingConfig, team: Team) -> torch.device:
-    """Set the number of threads and return the device to work on: in a team, each process its own GPU.
+@contextmanager
+def at_work(config: TrainingConfig, team: Team) -> Iterator[torch.device]:
+    """Set the number of threads and give the device to work on: in a team, each process its own GPU.
 
-    Numbers below the smallest normal one count as 0 from now on: in training they come to be, and a CPU takes many
-    times longer over each (a twentieth of the time of an autoencoder's training, and more the longer it lasts).
+    Numbers below the smallest normal one count as 0 until the work is done: in training they come to be, and a CPU
+    takes many times longer over each (a twentieth of the time of an autoencoder's training, and more the longer it
+    lasts).
     """
+    before = flushes_denormals()
     torch.set_flush_denormal(True)
-    if config.threads is not None:
-        torch.set_num_threads(min(config.threads, os.cpu_count() or 1))
-    name = config.device
+    try:
+        if config.threads is not None:
+            torch.set_num_threads(min(config.threads, os.cpu_count() or 1))
+        yield _device(config.device, team)
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def flushes_denormals() -> bool:
+    """Whether numbers below the smallest normal one count as 0 in this thread; torch sets that and does not say it."""
+    return (torch.full((), torch.finfo(torch.float32).tiny) / 2).item() == 0
+
+
+def _device(name: str, team: Team) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and team.size > 1:

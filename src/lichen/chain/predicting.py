@@ -22,7 +22,7 @@ from lichen.carbon import (
     overtakes_at,
     place_text,
 )
-from lichen.chain.begin import set_up
+from lichen.chain.begin import at_work
 from lichen.chain.forecasting import Work, forecast
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig, network_calls
@@ -168,9 +168,9 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
         training=replace(config.training, images_seen=images_seen or config.training.images_seen),
     )
     place = _budget(config).place  # grams at an unknown place are said before anything is probed
-    device = set_up(config.training, ALONE)
-    work = _work(config)
-    return Prediction(config, work, forecast(work, device, find_meters()), place, device.type)
+    with at_work(config.training, ALONE) as device:
+        work = _work(config)
+        return Prediction(config, work, forecast(work, device, find_meters()), place, device.type)
 
 
 def _budget(config: RunConfig) -> Budget:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lichen.chain.begin import begin, holding, set_up
+from lichen.chain.begin import at_work, begin, holding
 from lichen.chain.data import read_images
 from lichen.chain.expecting import look_ahead, look_ahead_of_samples
 from lichen.chain.judging import audit_samples, check_scores, judge_quality, quality_steps
@@ -34,9 +34,8 @@ def run(
         LichenError: something that was given cannot be used; what is in the folder stays as it was.
     """
     check_scores(config.audit)
-    with holding(folder, team):
+    with holding(folder, team), at_work(config.training, team) as device:
         begin(config, folder, team)
-        device = set_up(config.training, team)
         with watching(folder.path, config.carbon, quiet=quiet, team=team, budget=config.budget) as watch:
             data = read_images(config, watch)
             look_ahead(config, data, folder, device, watch)
@@ -56,9 +55,8 @@ def run(
 
 def train_only(config: RunConfig, folder: RunFolder, *, quiet: bool = False, team: Team = ALONE) -> Path:
     """Train the generator in ``folder`` and return the path of its checkpoint. Repeating it resumes."""
-    with holding(folder, team):
+    with holding(folder, team), at_work(config.training, team) as device:
         begin(config, folder, team)
-        device = set_up(config.training, team)
         with watching(folder.path, config.carbon, quiet=quiet, team=team, budget=config.budget) as watch:
             data = read_images(config, watch)
             look_ahead(config, data, folder, device, watch, samples=False)

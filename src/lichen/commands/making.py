@@ -97,7 +97,7 @@ def sample(arguments: list[str]) -> int:
     if stored is not None:  # what the run said is the default
         default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon, budget=stored.budget)
         options = parse(SampleOptions, "sample", arguments, default)
-    from lichen.chain import holding, sample_only, set_up
+    from lichen.chain import at_work, holding, sample_only
     from lichen.config import TrainingConfig
     from lichen.runs import RunFolder
     from lichen.watch import watching
@@ -108,9 +108,8 @@ def sample(arguments: list[str]) -> int:
     # the trace of a run's samples belongs to the run; that of a folder of its own, beside the images
     home = RunFolder(options.model if is_run and options.out is None else folder)
     with joined() as team:
-        device = set_up(TrainingConfig(device=options.device), team)
         watch_with = watching(home.path, options.carbon, quiet=options.quiet, team=team, budget=options.budget)
-        with holding(home, team), watch_with as watch:
+        with at_work(TrainingConfig(device=options.device), team) as device, holding(home, team), watch_with as watch:
             drawn = sample_only(checkpoint, options.sampling, folder, device, watch)
             cost = watch.grams_spent()
     if not team.leads:
