@@ -1,0 +1,211 @@
+"""Aligned pixel correlation: the highest over mirror, rotation, shift and zoom, after making local contrast even.
+
+Three passes. (1) ``contrast``: images on a small grid, smoothed, local contrast even. (2) ``coarse``: for each query
+the ``CANDIDATES`` best training patients over a grid of transformations, exact on a coarse grid of voxels.
+(3) ``refine``: each candidate is aligned with the query, first on a grid half as fine, then on the fine one. The score
+is what ``relative`` leaves of the highest correlation. Background is masked as in ``pearson``.
+
+A patient with several images is represented by the one that the coarse pass liked best. Voxels are taken as cubic
+unless ``spacing`` says otherwise: rotations of volumes with unequal spacing are sheared without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+from lichen.audit.coarse import Coarse
+from lichen.audit.contrast import even_contrast
+from lichen.audit.pearson import unit_rows, varying_voxels
+from lichen.audit.refine import climb, correlation
+from lichen.audit.relative import relative_to_next
+from lichen.audit.scores import NEIGHBOURS, Nearest
+from lichen.audit.warp import Frame, mirrored
+from lichen.progress import Step, silent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CANDIDATES = 12
+"""Training patients aligned with each query: twice as many as are returned."""
+FINE_SIDE = {2: 64, 3: 48}
+"""Voxels along the longest side of the fine grid, by the number of axes; smaller images keep their own."""
+COARSE_SIDE = {2: 16, 3: 12}
+"""Voxels along the longest side of the coarse grid."""
+FINE_BLUR, FINE_WINDOW = 1.0, 4.0
+"""Noise filter and window of the contrast, in voxels of the fine grid; half as many on the grid half as fine."""
+COARSE_BLUR, COARSE_WINDOW = 0.5, 2.0
+"""The same on the coarse grid."""
+HALF_STEPS, FINE_STEPS = 8, 4
+"""Steps of the alignment on the grid half as fine, and on the fine one."""
+BLOCK_BYTES = 192 * 2**20
+"""Working memory of one block of any pass."""
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The nearest training patients of each of Q queries after alignment, best first."""
+
+    correlation: Tensor
+    """(Q, k) float32; -inf where there is nothing to compare."""
+    index: Tensor
+    """(Q, k) int64, position in the pool; -1 where the correlation is -inf."""
+    transform: Tensor
+    """(Q, k, P) float32 as in ``warp``, from the training image to the (mirrored) query."""
+    mirror: Tensor
+    """(Q, k) bool: the query was mirrored first."""
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The training images on one grid of voxels."""
+
+    frame: Frame
+    images: Tensor  # (M, C, *size)
+    mask: Tensor  # (C, V) bool
+    blur: float
+    window: float
+
+    @staticmethod
+    def prepare(pool: Tensor, mask: Tensor, frame: Frame, blur: float, window: float) -> _Level:
+        level = _Level(frame, pool[:0], mask, blur, window)
+        share = F.adaptive_avg_pool3d if frame.dims == 3 else F.adaptive_avg_pool2d
+        kept = share(mask.reshape(1, -1, *pool.shape[2:]).float(), frame.size).flatten(2)[0] >= 0.5  # type: ignore[operator]
+        kept = kept if bool(kept.any()) else torch.ones_like(kept)
+        images = torch.cat([level.see(pool[block]) for block in _blocks(len(pool), 64 * pool[0].numel())])
+        return _Level(frame, images, kept, blur, window)
+
+    def see(self, images: Tensor) -> Tensor:
+        return even_contrast(images, self.frame, blur=self.blur, window=self.window)
+
+
+@dataclass(frozen=True)
+class AlignedSearch:
+    """Training images with even contrast on three grids; a ``Search``.
+
+    Holds about 6 bytes per voxel of the fine grid, channel and training image, beside ``BLOCK_BYTES``.
+    """
+
+    coarse: Coarse
+    levels: tuple[_Level, _Level, _Level]
+    """Coarse, half as fine, fine."""
+    index: Tensor
+    """(M',) int64: position of each image in the pool that was given."""
+    mask: Tensor
+    """(C * prod(S),) bool: voxels that are not background."""
+
+    def __call__(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Nearest:
+        """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), relative to the next nearest ones."""
+        found = self.align(queries, k=max(k, NEIGHBOURS), step=step)
+        similarity = relative_to_next(found.correlation[:, :NEIGHBOURS])
+        if k > NEIGHBOURS:
+            offset = found.correlation[:, :1] - similarity[:, :1]
+            similarity = found.correlation - offset.nan_to_num(0.0)
+        return Nearest(similarity[:, :k], found.index[:, :k])
+
+    def align(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Aligned:
+        """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), with the transformations found."""
+        queries = queries.to(self.index.device)
+        parts = [self._empty(0, k)]
+        most = 4 * 2 * self.coarse.shown.numel() * 4 + 64 * (queries[0].numel() if len(queries) else 1)
+        for block in _blocks(len(queries), most):
+            _, contrast = unit_rows(queries[block], self.mask)
+            part = self._empty(len(contrast), k)
+            if len(self.index) and bool(contrast.any()):
+                asked = contrast.nonzero().squeeze(1)
+                found = self._align(queries[block][asked], k)
+                for whole, own in zip(_tensors(part), _tensors(found), strict=True):
+                    whole[asked, : own.shape[1]] = own
+            parts.append(part)
+            step(len(contrast))
+        return Aligned(*(torch.cat(column) for column in zip(*map(_tensors, parts), strict=True)))
+
+    def _align(self, queries: Tensor, k: int) -> Aligned:
+        """The same for queries that all have contrast."""
+        seen = [level.see(queries) for level in self.levels]
+        variants = self.coarse.variants(seen[0])
+        pool_rows = max(1, BLOCK_BYTES // (8 * variants.shape[0] * variants.shape[1]))
+        candidates = self.coarse.best(variants, max(k, CANDIDATES), pool_rows)
+        there = candidates.index >= 0
+        index = candidates.index.clamp(min=0)
+        start, mirror = self.coarse.starts(variants, index)
+        del variants
+        values, transforms, mirror = self._verify(seen, index, start, mirror)
+        values = values.masked_fill(~there, -torch.inf)
+        order = values.argsort(dim=1, descending=True, stable=True)[:, :k]
+        return Aligned(
+            values.gather(1, order),
+            self.index[index].masked_fill(~there, -1).gather(1, order),
+            transforms.gather(1, order[..., None].expand(-1, -1, transforms.shape[2])),
+            mirror.gather(1, order),
+        )
+
+    def _verify(
+        self, seen: list[Tensor], index: Tensor, start: Tensor, mirror: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Correlations (Q, k), transformations (Q, k, P) and mirrors of the pairs, aligned from ``start``."""
+        pool, transform, flip = index.flatten(), start.flatten(0, 1), mirror.flatten()
+        query = torch.arange(len(index), device=index.device).repeat_interleave(index.shape[1])
+        value = torch.empty(len(pool), device=index.device)
+        dims = self.levels[0].frame.dims
+        for block in _blocks(len(pool), 4 * (4 * dims * dims + 4 * dims + 16) * self.levels[2].images[0].numel()):
+            at, own = transform[block], flip[block]
+            for level, images, steps in zip(self.levels[1:], seen[1:], (HALF_STEPS, FINE_STEPS), strict=True):
+                plain, fixed = images[query[block]], level.images[pool[block]]
+                moving = mirrored(plain).where(own.reshape(-1, *[1] * (plain.ndim - 1)), plain)
+                at, found = climb(fixed, moving, level.mask, level.frame, at, steps)
+            # An alignment that went astray is no reason to overlook a plain copy.
+            untouched = correlation(fixed, plain, level.mask, level.frame, torch.zeros_like(at))
+            kept = found >= untouched
+            transform[block] = at * kept[:, None]
+            flip[block] = own & kept
+            value[block] = found.where(kept, untouched)
+        # rounding may leave 1 + 1e-7
+        return value.reshape(index.shape).clamp(max=1.0), transform.reshape(start.shape), flip.reshape(index.shape)
+
+    def _empty(self, queries: int, k: int) -> Aligned:
+        device, numbers = self.index.device, self.coarse.transforms.shape[1]
+        return Aligned(
+            torch.full((queries, k), -torch.inf, device=device),
+            torch.full((queries, k), -1, dtype=torch.int64, device=device),
+            torch.zeros((queries, k, numbers), device=device),
+            torch.zeros((queries, k), dtype=torch.bool, device=device),
+        )
+
+
+def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None = None) -> AlignedSearch:
+    """Make training images ``pool`` (M, C, *S) of ``patients`` (M,) int64 ready for ``AlignedSearch``.
+
+    ``spacing``: length of a voxel along each axis, in any unit; None: equal.
+    """
+    mask = varying_voxels(pool)
+    contrast = torch.cat([unit_rows(part, mask)[1] for part in pool.split(1024)])
+    kept = contrast.nonzero().squeeze(1)
+    if len(kept) < len(pool):
+        pool = pool[kept]
+    dims = pool.ndim - 2
+    whole = Frame(tuple(pool.shape[2:]), spacing or (1.0,) * dims)
+    fine = whole.coarser(FINE_SIDE[dims])
+    half = fine.coarser((max(fine.size) + 1) // 2)
+    coarse = whole.coarser(COARSE_SIDE[dims])
+    levels = (
+        _Level.prepare(pool, mask, coarse, COARSE_BLUR, COARSE_WINDOW),
+        _Level.prepare(pool, mask, half, FINE_BLUR / 2, FINE_WINDOW / 2),
+        _Level.prepare(pool, mask, fine, FINE_BLUR, FINE_WINDOW),
+    )
+    patient = patients.to(pool.device)[kept]
+    return AlignedSearch(Coarse.prepare(levels[0].images, levels[0].mask, patient, coarse), levels, kept, mask)
+
+
+def _tensors(found: Aligned) -> tuple[Tensor, ...]:
+    return found.correlation, found.index, found.transform, found.mirror
+
+
+def _blocks(count: int, bytes_each: int) -> Iterator[slice]:
+    """Slices over ``count`` things that fit ``BLOCK_BYTES``."""
+    size = max(1, BLOCK_BYTES // bytes_each)
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
