@@ -1,9 +1,9 @@
 """Aligned pixel correlation: the highest over mirror, rotation, shift and zoom, after making local contrast even.
 
 Three passes. (1) ``contrast``: images on a small grid, smoothed, local contrast even. (2) ``coarse``: for each query
-the ``CANDIDATES`` best training patients over a grid of transformations, exact on a coarse grid of voxels.
-(3) ``refine``: each candidate is aligned with the query, first on a grid half as fine, then on the fine one. The score
-is what ``relative`` leaves of the highest correlation. Background is masked as in ``pearson``.
+the ``SHORTLIST`` of best training patients over a grid of transformations, exact on a coarse grid of voxels.
+(3) ``refine``: these are aligned with the query on the coarse grid, and the best ``CANDIDATES`` of them on finer grids.
+The score is what ``relative`` leaves of the highest correlation. Background is masked as in ``pearson``.
 
 A patient with several images is represented by the one that the coarse pass liked best. Voxels are taken as cubic
 unless ``spacing`` says otherwise: rotations of volumes with unequal spacing are sheared without it.
@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
 
 from lichen.audit.coarse import Coarse
-from lichen.audit.contrast import even_contrast
+from lichen.audit.contrast import averaged, even_contrast
 from lichen.audit.pearson import unit_rows, varying_voxels
-from lichen.audit.refine import climb, correlation
+from lichen.audit.refine import climb
 from lichen.audit.relative import relative_to_next
 from lichen.audit.scores import NEIGHBOURS, Nearest
 from lichen.audit.warp import Frame, mirrored
@@ -30,25 +29,27 @@ from lichen.progress import Step, silent
 if TYPE_CHECKING:
     from torch import Tensor
 
+SHORTLIST = 64
+"""Training patients taken from the coarse pass, and aligned on the coarse grid."""
 CANDIDATES = 12
-"""Training patients aligned with each query: twice as many as are returned."""
+"""Of these, the patients aligned on the finer grids: twice as many as are returned."""
 FINE_SIDE = {2: 64, 3: 48}
 """Voxels along the longest side of the fine grid, by the number of axes; smaller images keep their own."""
 COARSE_SIDE = {2: 16, 3: 12}
 """Voxels along the longest side of the coarse grid."""
-FINE_BLUR, FINE_WINDOW = 1.0, 4.0
+FINE_BLUR, FINE_WINDOW = 1.5, 4.0
 """Noise filter and window of the contrast, in voxels of the fine grid; half as many on the grid half as fine."""
-COARSE_BLUR, COARSE_WINDOW = 0.5, 2.0
+COARSE_BLUR, COARSE_WINDOW = 0.8, 3.0
 """The same on the coarse grid."""
-HALF_STEPS, FINE_STEPS = 8, 4
-"""Steps of the alignment on the grid half as fine, and on the fine one."""
+COARSE_STEPS, HALF_STEPS, FINE_STEPS = 5, 6, 4
+"""Steps of the alignment on the coarse grid, on the grid half as fine, and on the fine one."""
 BLOCK_BYTES = 192 * 2**20
 """Working memory of one block of any pass."""
 
 
 @dataclass(frozen=True)
-class Aligned:
-    """The nearest training patients of each of Q queries after alignment, best first."""
+class Pairs:
+    """Training images beside each of Q queries, and how they are aligned."""
 
     correlation: Tensor
     """(Q, k) float32; -inf where there is nothing to compare."""
@@ -58,6 +59,25 @@ class Aligned:
     """(Q, k, P) float32 as in ``warp``, from the training image to the (mirrored) query."""
     mirror: Tensor
     """(Q, k) bool: the query was mirrored first."""
+
+    def where(self, taken: Tensor, other: Pairs) -> Pairs:
+        """Pair by pair this one where ``taken`` (Q, k), elsewhere the ``other``."""
+        return Pairs(
+            self.correlation.where(taken, other.correlation),
+            self.index.where(taken, other.index),
+            self.transform.where(taken[..., None], other.transform),
+            self.mirror.where(taken, other.mirror),
+        )
+
+    def best(self, k: int) -> Pairs:
+        """The ``k`` of each query with the highest correlation, best first; of equal ones the first."""
+        order = self.correlation.argsort(dim=1, descending=True, stable=True)[:, :k]
+        return Pairs(
+            self.correlation.gather(1, order),
+            self.index.gather(1, order),
+            self.transform.gather(1, order[..., None].expand(-1, -1, self.transform.shape[2])),
+            self.mirror.gather(1, order),
+        )
 
 
 @dataclass(frozen=True)
@@ -73,14 +93,28 @@ class _Level:
     @staticmethod
     def prepare(pool: Tensor, mask: Tensor, frame: Frame, blur: float, window: float) -> _Level:
         level = _Level(frame, pool[:0], mask, blur, window)
-        share = F.adaptive_avg_pool3d if frame.dims == 3 else F.adaptive_avg_pool2d
-        kept = share(mask.reshape(1, -1, *pool.shape[2:]).float(), frame.size).flatten(2)[0] >= 0.5  # type: ignore[operator]
+        kept = averaged(mask.reshape(1, -1, *pool.shape[2:]).float(), frame).flatten(2)[0] >= 0.5
         kept = kept if bool(kept.any()) else torch.ones_like(kept)
         images = torch.cat([level.see(pool[block]) for block in _blocks(len(pool), 64 * pool[0].numel())])
         return _Level(frame, images, kept, blur, window)
 
     def see(self, images: Tensor) -> Tensor:
         return even_contrast(images, self.frame, blur=self.blur, window=self.window)
+
+    def climb(self, pairs: Pairs, queries: Tensor, steps: int) -> Pairs:
+        """``pairs`` aligned on this grid in ``steps`` steps; ``queries`` (Q, C, *size) as ``see`` gives them."""
+        index, start, mirror = pairs.index.flatten(), pairs.transform.flatten(0, 1), pairs.mirror.flatten()
+        query = torch.arange(len(queries), device=index.device).repeat_interleave(pairs.index.shape[1])
+        value, transform = torch.empty(len(index), device=index.device), torch.empty_like(start)
+        dims = self.frame.dims
+        for block in _blocks(len(index), 4 * (4 * dims * dims + 4 * dims + 16) * queries[0].numel()):
+            moving = queries[query[block]]
+            flip = mirror[block].reshape(-1, *[1] * (moving.ndim - 1))
+            moving = mirrored(moving).where(flip, moving)
+            fixed = self.images[index[block].clamp(min=0)]
+            transform[block], value[block] = climb(fixed, moving, self.mask, self.frame, start[block], steps)
+        value = value.reshape(pairs.index.shape).masked_fill(pairs.index < 0, -torch.inf)
+        return Pairs(value, pairs.index, transform.reshape(pairs.transform.shape), pairs.mirror)
 
 
 @dataclass(frozen=True)
@@ -101,13 +135,10 @@ class AlignedSearch:
     def __call__(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Nearest:
         """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), relative to the next nearest ones."""
         found = self.align(queries, k=max(k, NEIGHBOURS), step=step)
-        similarity = relative_to_next(found.correlation[:, :NEIGHBOURS])
-        if k > NEIGHBOURS:
-            offset = found.correlation[:, :1] - similarity[:, :1]
-            similarity = found.correlation - offset.nan_to_num(0.0)
+        similarity = relative_to_next(found.correlation, NEIGHBOURS - 1)
         return Nearest(similarity[:, :k], found.index[:, :k])
 
-    def align(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Aligned:
+    def align(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Pairs:
         """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), with the transformations found."""
         queries = queries.to(self.index.device)
         parts = [self._empty(0, k)]
@@ -122,54 +153,34 @@ class AlignedSearch:
                     whole[asked, : own.shape[1]] = own
             parts.append(part)
             step(len(contrast))
-        return Aligned(*(torch.cat(column) for column in zip(*map(_tensors, parts), strict=True)))
+        return Pairs(*(torch.cat(column) for column in zip(*map(_tensors, parts), strict=True)))
 
-    def _align(self, queries: Tensor, k: int) -> Aligned:
+    def _align(self, queries: Tensor, k: int) -> Pairs:
         """The same for queries that all have contrast."""
         seen = [level.see(queries) for level in self.levels]
-        variants = self.coarse.variants(seen[0])
+        pairs = self._shortlist(seen[0], max(k, SHORTLIST))
+        pairs = self.levels[0].climb(pairs, seen[0], COARSE_STEPS).best(max(k, CANDIDATES))
+        for level, images, steps in zip(self.levels[1:], seen[1:], (HALF_STEPS, FINE_STEPS), strict=True):
+            pairs = level.climb(pairs, images, steps)
+        # An alignment that went astray is no reason to overlook a plain copy.
+        plain = Pairs(pairs.correlation, pairs.index, pairs.transform * 0, pairs.mirror & False)
+        plain = self.levels[2].climb(plain, seen[2], 0)
+        found = pairs.where(pairs.correlation >= plain.correlation, plain).best(k)
+        index = self.index[found.index.clamp(min=0)].where(found.index >= 0, -1)
+        # Rounding may leave 1 + 1e-7.
+        return Pairs(found.correlation.clamp(max=1.0), index, found.transform, found.mirror)
+
+    def _shortlist(self, queries: Tensor, k: int) -> Pairs:
+        """The ``k`` nearest patients of the coarse pass, in rows of the coarse grid; correlations are not filled in."""
+        variants = self.coarse.variants(queries)
         pool_rows = max(1, BLOCK_BYTES // (8 * variants.shape[0] * variants.shape[1]))
-        candidates = self.coarse.best(variants, max(k, CANDIDATES), pool_rows)
-        there = candidates.index >= 0
-        index = candidates.index.clamp(min=0)
-        start, mirror = self.coarse.starts(variants, index)
-        del variants
-        values, transforms, mirror = self._verify(seen, index, start, mirror)
-        values = values.masked_fill(~there, -torch.inf)
-        order = values.argsort(dim=1, descending=True, stable=True)[:, :k]
-        return Aligned(
-            values.gather(1, order),
-            self.index[index].masked_fill(~there, -1).gather(1, order),
-            transforms.gather(1, order[..., None].expand(-1, -1, transforms.shape[2])),
-            mirror.gather(1, order),
-        )
+        found = self.coarse.best(variants, k, pool_rows)
+        transform, mirror = self.coarse.starts(variants, found.index.clamp(min=0))
+        return Pairs(found.similarity, found.index, transform, mirror)
 
-    def _verify(
-        self, seen: list[Tensor], index: Tensor, start: Tensor, mirror: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Correlations (Q, k), transformations (Q, k, P) and mirrors of the pairs, aligned from ``start``."""
-        pool, transform, flip = index.flatten(), start.flatten(0, 1), mirror.flatten()
-        query = torch.arange(len(index), device=index.device).repeat_interleave(index.shape[1])
-        value = torch.empty(len(pool), device=index.device)
-        dims = self.levels[0].frame.dims
-        for block in _blocks(len(pool), 4 * (4 * dims * dims + 4 * dims + 16) * self.levels[2].images[0].numel()):
-            at, own = transform[block], flip[block]
-            for level, images, steps in zip(self.levels[1:], seen[1:], (HALF_STEPS, FINE_STEPS), strict=True):
-                plain, fixed = images[query[block]], level.images[pool[block]]
-                moving = mirrored(plain).where(own.reshape(-1, *[1] * (plain.ndim - 1)), plain)
-                at, found = climb(fixed, moving, level.mask, level.frame, at, steps)
-            # An alignment that went astray is no reason to overlook a plain copy.
-            untouched = correlation(fixed, plain, level.mask, level.frame, torch.zeros_like(at))
-            kept = found >= untouched
-            transform[block] = at * kept[:, None]
-            flip[block] = own & kept
-            value[block] = found.where(kept, untouched)
-        # rounding may leave 1 + 1e-7
-        return value.reshape(index.shape).clamp(max=1.0), transform.reshape(start.shape), flip.reshape(index.shape)
-
-    def _empty(self, queries: int, k: int) -> Aligned:
+    def _empty(self, queries: int, k: int) -> Pairs:
         device, numbers = self.index.device, self.coarse.transforms.shape[1]
-        return Aligned(
+        return Pairs(
             torch.full((queries, k), -torch.inf, device=device),
             torch.full((queries, k), -1, dtype=torch.int64, device=device),
             torch.zeros((queries, k, numbers), device=device),
@@ -201,7 +212,7 @@ def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None
     return AlignedSearch(Coarse.prepare(levels[0].images, levels[0].mask, patient, coarse), levels, kept, mask)
 
 
-def _tensors(found: Aligned) -> tuple[Tensor, ...]:
+def _tensors(found: Pairs) -> tuple[Tensor, ...]:
     return found.correlation, found.index, found.transform, found.mirror
 
 

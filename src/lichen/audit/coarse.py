@@ -39,7 +39,9 @@ def transformations(dims: int, device: torch.device) -> Tensor:
     rotations: Sequence[tuple[float, ...]] = [(turn,) for turn in PICTURE_ROTATIONS]
     if dims == 3:
         rotations = [(0.0, 0.0, 0.0)] + [
-            tuple(turn if axis == about else 0.0 for axis in range(3)) for about in range(3) for turn in VOLUME_ROTATIONS
+            tuple(turn if axis == about else 0.0 for axis in range(3))
+            for about in range(3)
+            for turn in VOLUME_ROTATIONS
         ]
     grid = [shift + turn + (zoom,) for shift, turn, zoom in itertools.product(shifts, rotations, ZOOMS)]
     return torch.tensor(grid, device=device) * limits(dims, device)
@@ -76,9 +78,10 @@ class Coarse:
         # All images as channels of one: the places and weights of the interpolation are worked out only once.
         read = sample(both.reshape(1, -1, *self.frame.size), self.located.flatten(0, 1)[None])
         read = read.reshape(count, 2, channels, len(self.transforms), -1).movedim(2, 3).flatten(3)
-        read -= ((read * self.shown).sum(-1) / self.shown.sum(-1).clamp(min=1))[..., None]
-        read *= self.shown
-        return (read / read.norm(dim=-1, keepdim=True).clamp(min=1e-12)).flatten(1, 2)
+        read = read - ((read * self.shown).sum(-1) / self.shown.sum(-1).clamp(min=1))[..., None]
+        read = read * self.shown
+        rows: Tensor = read / read.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        return rows.flatten(1, 2)
 
     def best(self, variants: Tensor, k: int, pool_rows: int) -> RunningBest:
         """The ``k`` nearest patients of queries whose ``variants`` are (Q, 2 T, C * V), in blocks of ``pool_rows``."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,14 +33,16 @@ def even_contrast(images: Tensor, frame: Frame, *, blur: float, window: float) -
     centre = flat.mean(2, keepdim=True)
     spread = (flat - centre).square().mean(2, keepdim=True).sqrt()
     flat = (flat - centre) / spread.where(spread > 1e-6 * flat.abs().amax(2, keepdim=True), torch.inf)
-    small = flat.float().reshape(images.shape)
-    if small.shape[2:] != frame.size:
-        small = F.interpolate(small, size=frame.size, mode="area")
-    smooth = _blur(small, frame, blur)
+    smooth = _blur(averaged(flat.float().reshape(images.shape), frame), frame, blur)
     detail = smooth - _blur(smooth, frame, window)
     energy = _blur(detail.square(), frame, window)
     floor = FLOOR**2 * energy.flatten(2).mean(2).reshape(*energy.shape[:2], *[1] * frame.dims)
     return detail / (energy + floor).clamp(min=1e-12).sqrt()
+
+
+def averaged(images: Tensor, frame: Frame) -> Tensor:
+    """``images`` (N, C, *S) averaged down to the grid of ``frame``, (N, C, *size)."""
+    return images if images.shape[2:] == frame.size else functional.interpolate(images, size=frame.size, mode="area")
 
 
 def _blur(images: Tensor, frame: Frame, deviation: float) -> Tensor:

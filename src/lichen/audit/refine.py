@@ -2,8 +2,8 @@
 
 The correlation of f and g after centring both and scaling them to length 1 is 1 - |f - g|^2 / 2, so the highest
 correlation is a least-squares problem, solved by Levenberg-Marquardt steps (Marquardt 1963) whose derivative follows the
-chain rule through centring, scaling and the transformation; compare Evangelidis and Psarakis, IEEE TPAMI 2008 (enhanced
-correlation coefficient). A step is kept only if the correlation rises, so the result is never below its start.
+chain rule through centring, scaling and the transformation; compare Evangelidis and Psarakis, IEEE TPAMI 2008
+(enhanced correlation coefficient). A step is kept only if the correlation rises, so the result is never below its start.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class _Local:
         )
 
 
-def climb(fixed: Tensor, moving: Tensor, mask: Tensor, frame: Frame, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def climb(
+    fixed: Tensor, moving: Tensor, mask: Tensor, frame: Frame, start: Tensor, steps: int
+) -> tuple[Tensor, Tensor]:
     """The best transformation of each of B pairs, (B, P), and the correlation there, (B,).
 
     ``fixed`` (B, C, *S) are training images, ``moving`` (B, C, *S) queries, ``mask`` (C, V) bool says which voxels of
@@ -63,14 +65,6 @@ def climb(fixed: Tensor, moving: Tensor, mask: Tensor, frame: Frame, start: Tens
         here = there.where(better, here)
         damping = (damping / CHANGE).where(better, damping * CHANGE)
     return best, here.correlation
-
-
-def correlation(fixed: Tensor, moving: Tensor, mask: Tensor, frame: Frame, transforms: Tensor) -> Tensor:
-    """The correlation of each pair under ``transforms`` (B, P), (B,); shapes as in ``climb``; 0 without contrast."""
-    located = locate(transforms, frame)
-    shown = (inside(located)[:, None] & mask).flatten(1)
-    one, other = (_unit(image, shown)[0] for image in (fixed.flatten(1), sample(moving, located).flatten(1)))
-    return (one * other).sum(1)
 
 
 def _local(fixed: Tensor, slopes: Tensor, mask: Tensor, frame: Frame, transforms: Tensor) -> _Local:

@@ -1,9 +1,9 @@
 """Where the points of a training image lie in a query that was mirrored, shifted, rotated or zoomed.
 
-A transformation is a row of P numbers: the shift along each axis as a share of the field, the rotation (one angle in 2D,
-a rotation vector in 3D; radians) and the logarithm of the zoom. It takes a point x of the training image, measured from
-the centre of the field, to zoom * R x + shift in the query. Lengths are true lengths: where voxels are longer along one
-axis, a rotation still keeps every distance. Mirrors are no rotation; they are tried apart, by ``mirrored``.
+A transformation is a row of P numbers: the shift along each axis as a share of the field, the rotation in radians (an
+angle in 2D, a rotation vector in 3D) and the logarithm of the zoom. It takes a point x of the training image, measured
+from the centre of the field, to zoom * R x + shift in the query. Lengths are true lengths: where voxels are longer along
+one axis, a rotation still keeps every distance. Mirrors are no rotation; they are tried apart, by ``mirrored``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,7 +102,7 @@ def inside(located: Tensor) -> Tensor:
 def sample(images: Tensor, located: Tensor) -> Tensor:
     """``images`` (B, C, *S) read at points (B, V, d) by linear interpolation, (B, C, V); edges continue outside."""
     grid = located.flip(-1).reshape(len(images), located.shape[1], *[1] * (images.ndim - 3), images.ndim - 2)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False).flatten(2)
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False).flatten(2)
 
 
 def mirrored(images: Tensor) -> Tensor:
