@@ -31,7 +31,7 @@ PART = 0.6
 TRAIN = 0.6
 """Of these, the share whose images are the training pool; the others are held out."""
 QUANTILE = 0.95
-PLANTED = 50
+PLANTED = 30
 
 
 def gaussian(images: Tensor, deviation: float) -> Tensor:

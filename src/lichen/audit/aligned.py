@@ -33,7 +33,7 @@ SHORTLIST = 64
 """Training patients taken from the coarse pass, and aligned on the coarse grid."""
 CANDIDATES = 12
 """Of these, the patients aligned on the finer grids: twice as many as are returned."""
-FINE_SIDE = {2: 64, 3: 48}
+FINE_SIDE = {2: 64, 3: 32}
 """Voxels along the longest side of the fine grid, by the number of axes; smaller images keep their own."""
 COARSE_SIDE = {2: 16, 3: 12}
 """Voxels along the longest side of the coarse grid."""
@@ -41,9 +41,9 @@ FINE_BLUR, FINE_WINDOW = 1.5, 4.0
 """Noise filter and window of the contrast, in voxels of the fine grid; half as many on the grid half as fine."""
 COARSE_BLUR, COARSE_WINDOW = 0.8, 3.0
 """The same on the coarse grid."""
-COARSE_STEPS, HALF_STEPS, FINE_STEPS = 5, 6, 4
+COARSE_STEPS, HALF_STEPS, FINE_STEPS = 5, 6, 3
 """Steps of the alignment on the coarse grid, on the grid half as fine, and on the fine one."""
-BLOCK_BYTES = 192 * 2**20
+BLOCK_BYTES = 64 * 2**20
 """Working memory of one block of any pass."""
 
 
@@ -95,7 +95,9 @@ class _Level:
         level = _Level(frame, pool[:0], mask, blur, window)
         kept = averaged(mask.reshape(1, -1, *pool.shape[2:]).float(), frame).flatten(2)[0] >= 0.5
         kept = kept if bool(kept.any()) else torch.ones_like(kept)
-        images = torch.cat([level.see(pool[block]) for block in _blocks(len(pool), 64 * pool[0].numel())])
+        images = pool.new_zeros((len(pool), pool.shape[1], *frame.size), dtype=torch.float32)
+        for block in _blocks(len(pool), 64 * mask.numel()):
+            images[block] = level.see(pool[block])
         return _Level(frame, images, kept, blur, window)
 
     def see(self, images: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """The transformation under which two images correlate best, climbed to from a start.
 
 The correlation of f and g after centring both and scaling them to length 1 is 1 - |f - g|^2 / 2, so the highest
-correlation is a least-squares problem, solved by Levenberg-Marquardt steps (Marquardt 1963) whose derivative follows the
-chain rule through centring, scaling and the transformation; compare Evangelidis and Psarakis, IEEE TPAMI 2008
-(enhanced correlation coefficient). A step is kept only if the correlation rises, so the result is never below its start.
+correlation is a least-squares problem, solved by Levenberg-Marquardt steps (Marquardt 1963) whose derivative follows
+the chain rule through centring, scaling and the transformation; compare Evangelidis and Psarakis, IEEE TPAMI 2008
+(enhanced correlation coefficient). A step is kept only if the correlation rises: the result is never below its start.
 """
 
 from __future__ import annotations
@@ -76,12 +76,24 @@ def _local(fixed: Tensor, slopes: Tensor, mask: Tensor, frame: Frame, transforms
     other, length = _unit(read[:, 0], shown)
     points = frame.points(fixed.device)
     points = torch.cat([points, torch.ones_like(points[:, :1])], 1).T.repeat(1, channels)  # (d + 1, C * V)
-    # Slope along axis a times coordinate b: the derivative by entry (a, b) of the affine map (matrix, shift).
-    affine = (read[:, 1:, None] * points).flatten(1, 2)  # (B, d (d + 1), C * V)
-    slope = _by_transform(transforms, frame) @ affine  # (B, P, C * V)
-    slope = _centred(slope, shown[:, None])
-    slope = (slope - (slope @ other[..., None]) * other[:, None]) / length[:, None, None]
-    return _Local((one * other).sum(1), slope @ slope.transpose(1, 2), (slope @ one[..., None]).squeeze(2))
+    # Slope along axis a times coordinate b: the derivative by entry (a, b) of the affine map (matrix, shift). What
+    # centring, scaling and the transformation make of it needs only its sums and products, not the P derivatives.
+    affine = ((read[:, 1:] * shown[:, None])[:, :, None] * points).flatten(1, 2)  # (B, d (d + 1), C * V)
+    sums = affine.sum(2) / shown.sum(1, keepdim=True).clamp(min=1).sqrt()
+    along = (affine @ torch.stack([one, other], 2)).unbind(2)  # both centred, so that the slopes need not be
+    correlation = (one * other).sum(1)
+    products = affine @ affine.transpose(1, 2) - _outer(sums) - _outer(along[1])
+    by_transform = _by_transform(transforms, frame) / length[:, None, None]
+    return _Local(
+        correlation,
+        by_transform @ products @ by_transform.transpose(1, 2),
+        (by_transform @ (along[0] - correlation[:, None] * along[1])[..., None]).squeeze(2),
+    )
+
+
+def _outer(rows: Tensor) -> Tensor:
+    """Each row (B, n) times itself, (B, n, n)."""
+    return rows[:, :, None] * rows[:, None]
 
 
 def _by_transform(transforms: Tensor, frame: Frame) -> Tensor:

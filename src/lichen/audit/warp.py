@@ -2,8 +2,8 @@
 
 A transformation is a row of P numbers: the shift along each axis as a share of the field, the rotation in radians (an
 angle in 2D, a rotation vector in 3D) and the logarithm of the zoom. It takes a point x of the training image, measured
-from the centre of the field, to zoom * R x + shift in the query. Lengths are true lengths: where voxels are longer along
-one axis, a rotation still keeps every distance. Mirrors are no rotation; they are tried apart, by ``mirrored``.
+from the centre of the field, to zoom * R x + shift in the query. Lengths are true lengths: where voxels are longer
+along one axis, a rotation still keeps every distance. Mirrors are no rotation; they are tried apart, by ``mirrored``.
 """
 
 from __future__ import annotations
