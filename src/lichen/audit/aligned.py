@@ -44,7 +44,7 @@ COARSE_BLUR, COARSE_WINDOW = 0.8, 3.0
 COARSE_STEPS, HALF_STEPS, FINE_STEPS = 5, 6, 3
 """Steps of the alignment on the coarse grid, on the grid half as fine, and on the fine one."""
 BLOCK_BYTES = 64 * 2**20
-"""Working memory of one block of any pass."""
+"""Working memory of one block of any pass; a block holds one pair or query at least."""
 
 
 @dataclass(frozen=True)
@@ -142,15 +142,15 @@ class AlignedSearch:
 
     def align(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Pairs:
         """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), with the transformations found."""
-        queries = queries.to(self.index.device)
         parts = [self._empty(0, k)]
-        most = 4 * 2 * self.coarse.shown.numel() * 4 + 64 * (queries[0].numel() if len(queries) else 1)
+        most = 4 * 2 * 4 * self.coarse.shown.numel() + 64 * self.mask.numel()
         for block in _blocks(len(queries), most):
-            _, contrast = unit_rows(queries[block], self.mask)
+            images = queries[block].to(self.index.device)
+            _, contrast = unit_rows(images, self.mask)
             part = self._empty(len(contrast), k)
             if len(self.index) and bool(contrast.any()):
                 asked = contrast.nonzero().squeeze(1)
-                found = self._align(queries[block][asked], k)
+                found = self._align(images[asked], k)
                 for whole, own in zip(_tensors(part), _tensors(found), strict=True):
                     whole[asked, : own.shape[1]] = own
             parts.append(part)
@@ -165,7 +165,7 @@ class AlignedSearch:
         for level, images, steps in zip(self.levels[1:], seen[1:], (HALF_STEPS, FINE_STEPS), strict=True):
             pairs = level.climb(pairs, images, steps)
         # An alignment that went astray is no reason to overlook a plain copy.
-        plain = Pairs(pairs.correlation, pairs.index, pairs.transform * 0, pairs.mirror & False)
+        plain = Pairs(pairs.correlation, pairs.index, torch.zeros_like(pairs.transform), torch.zeros_like(pairs.mirror))
         plain = self.levels[2].climb(plain, seen[2], 0)
         found = pairs.where(pairs.correlation >= plain.correlation, plain).best(k)
         index = self.index[found.index.clamp(min=0)].where(found.index >= 0, -1)
@@ -196,7 +196,7 @@ def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None
     ``spacing``: length of a voxel along each axis, in any unit; None: equal.
     """
     mask = varying_voxels(pool)
-    contrast = torch.cat([unit_rows(part, mask)[1] for part in pool.split(1024)])
+    contrast = torch.cat([unit_rows(pool[block], mask)[1] for block in _blocks(len(pool), 64 * mask.numel())])
     kept = contrast.nonzero().squeeze(1)
     if len(kept) < len(pool):
         pool = pool[kept]
