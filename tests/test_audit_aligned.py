@@ -186,6 +186,28 @@ def test_constant_images_have_no_score() -> None:
     assert torch.isinf(blank.similarity).all()
 
 
+@pytest.mark.parametrize("size", [(4, 4), (24, 1), (12, 10, 1), (3, 2, 2)])
+def test_tiny_images_and_images_that_fix_no_direction_still_match_themselves(size: tuple[int, ...]) -> None:
+    stripes = torch.rand((5, 1, size[0], *[1] * (len(size) - 1)), generator=torch.Generator().manual_seed(0))
+    pool = stripes.expand(5, 1, *size).contiguous()
+    found = prepare(pool, torch.arange(5))(pool, k=6, step=silent)
+    assert not found.similarity.isnan().any()
+    plain = _align(pool, pool, Frame(size, (1.0,) * len(size)), k=5)
+    torch.testing.assert_close(plain.correlation[:, 0], torch.ones(5), atol=1e-4, rtol=0)
+
+
+def test_channels_are_aligned_together() -> None:
+    pool = torch.cat([_people(PICTURE, 6), _people(PICTURE, 12)[6:]], 1)
+    transform = [0.03, 0.04, -4 * TURN, 0.03]
+    query = torch.cat([_waves(PICTURE, 2, transform), _waves(PICTURE, 8, transform)], 1)
+    mixed = torch.cat([query[:, :1], _waves(PICTURE, 50, transform)], 1)
+    found, half = _align(query, pool, PICTURE), _align(mixed, pool, PICTURE)
+    assert found.index[0, 0] == half.index[0, 0] == 2
+    assert found.correlation[0, 0] > 0.97
+    assert 0.3 < half.correlation[0, 0] < 0.75
+    torch.testing.assert_close(found.transform[0, 0], torch.tensor(transform), atol=0.014, rtol=0)
+
+
 def test_nothing_asked_is_nothing_found_and_one_patient_is_compared_with_nobody() -> None:
     pool = _people(PICTURE, 2)
     assert prepare(pool, torch.arange(2))(pool[:0], k=3, step=silent).index.shape == (0, 3)

@@ -58,7 +58,9 @@ def climb(
     for _ in range(steps):
         diagonal = here.curvature.diagonal(dim1=1, dim2=2)
         damped = here.curvature + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
-        trial = (best + torch.linalg.solve(damped, here.gradient)).clamp(-limit, limit)
+        # Stripes or a disc leave a direction open: such a step may fail, and is then no step.
+        move = torch.linalg.solve_ex(damped, here.gradient).result.nan_to_num(0.0, 0.0, 0.0)
+        trial = (best + move).clamp(-limit, limit)
         there = _local(fixed, slopes, mask, frame, trial)
         better = there.correlation > here.correlation
         best = trial.where(better[:, None], best)
