@@ -37,7 +37,7 @@ FINE_SIDE = {2: 64, 3: 32}
 """Voxels along the longest side of the fine grid, by the number of axes; smaller images keep their own."""
 COARSE_SIDE = {2: 16, 3: 12}
 """Voxels along the longest side of the coarse grid."""
-FINE_BLUR, FINE_WINDOW = 1.5, 4.0
+FINE_BLUR, FINE_WINDOW = {2: 1.5, 3: 1.0}, {2: 4.0, 3: 3.0}
 """Noise filter and window of the contrast, in voxels of the fine grid; half as many on the grid half as fine."""
 COARSE_BLUR, COARSE_WINDOW = 0.8, 3.0
 """The same on the coarse grid."""
@@ -205,10 +205,11 @@ def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None
     fine = whole.coarser(FINE_SIDE[dims])
     half = fine.coarser((max(fine.size) + 1) // 2)
     coarse = whole.coarser(COARSE_SIDE[dims])
+    blur, window = FINE_BLUR[dims], FINE_WINDOW[dims]
     levels = (
         _Level.prepare(pool, mask, coarse, COARSE_BLUR, COARSE_WINDOW),
-        _Level.prepare(pool, mask, half, FINE_BLUR / 2, FINE_WINDOW / 2),
-        _Level.prepare(pool, mask, fine, FINE_BLUR, FINE_WINDOW),
+        _Level.prepare(pool, mask, half, blur / 2, window / 2),
+        _Level.prepare(pool, mask, fine, blur, window),
     )
     patient = patients.to(pool.device)[kept]
     return AlignedSearch(Coarse.prepare(levels[0].images, levels[0].mask, patient, coarse), levels, kept, mask)
