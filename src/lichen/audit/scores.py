@@ -100,3 +100,21 @@ register(
         ),
     )
 )
+
+
+def _prepare_aligned(pool: Tensor, patients: Tensor) -> Search:
+    from lichen.audit.aligned import prepare  # as above
+
+    return prepare(pool, patients)
+
+
+register(
+    Score(
+        name="aligned",
+        prepare=_prepare_aligned,
+        blind_spots=(
+            "aligned: copies turned by more than 10 degrees, shifted by more than 10 % of the field, zoomed beyond 0.9 "
+            "to 1.11, bent, or with inverted grey values are not found by aligned correlation"
+        ),
+    )
+)

@@ -1,0 +1,225 @@
+"""Aligned pixel correlation: the highest over mirror, rotation, shift and zoom, after making local contrast even.
+
+Three passes. (1) ``contrast``: images on a small grid, smoothed, local contrast even. (2) ``coarse``: for each query
+the ``SHORTLIST`` of best training patients over a grid of transformations, exact on a coarse grid of voxels.
+(3) ``refine``: these are aligned with the query on the coarse grid, and the best ``CANDIDATES`` of them on finer grids.
+The score is what ``relative`` leaves of the highest correlation. Background is masked as in ``pearson``.
+
+A patient with several images is represented by the one that the coarse pass liked best. Voxels are taken as cubic
+unless ``spacing`` says otherwise: rotations of volumes with unequal spacing are sheared without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from lichen.audit.coarse import Coarse
+from lichen.audit.contrast import averaged, even_contrast
+from lichen.audit.pearson import unit_rows, varying_voxels
+from lichen.audit.refine import climb
+from lichen.audit.relative import relative_to_next
+from lichen.audit.scores import NEIGHBOURS, Nearest
+from lichen.audit.warp import Frame, mirrored
+from lichen.progress import Step, silent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHORTLIST = 64
+"""Training patients taken from the coarse pass, and aligned on the coarse grid."""
+CANDIDATES = 12
+"""Of these, the patients aligned on the finer grids: twice as many as are returned."""
+FINE_SIDE = {2: 64, 3: 32}
+"""Voxels along the longest side of the fine grid, by the number of axes; smaller images keep their own."""
+COARSE_SIDE = {2: 16, 3: 12}
+"""Voxels along the longest side of the coarse grid."""
+FINE_BLUR, FINE_WINDOW = {2: 1.5, 3: 1.0}, {2: 4.0, 3: 3.0}
+"""Noise filter and window of the contrast, in voxels of the fine grid; half as many on the grid half as fine."""
+COARSE_BLUR, COARSE_WINDOW = 0.8, 3.0
+"""The same on the coarse grid."""
+COARSE_STEPS, HALF_STEPS, FINE_STEPS = 5, 6, 3
+"""Steps of the alignment on the coarse grid, on the grid half as fine, and on the fine one."""
+BLOCK_BYTES = 64 * 2**20
+"""Working memory of one block of any pass; a block holds one pair or query at least."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Training images beside each of Q queries, and how they are aligned."""
+
+    correlation: Tensor
+    """(Q, k) float32; -inf where there is nothing to compare."""
+    index: Tensor
+    """(Q, k) int64, position in the pool; -1 where the correlation is -inf."""
+    transform: Tensor
+    """(Q, k, P) float32 as in ``warp``, from the training image to the (mirrored) query."""
+    mirror: Tensor
+    """(Q, k) bool: the query was mirrored first."""
+
+    def where(self, taken: Tensor, other: Pairs) -> Pairs:
+        """Pair by pair this one where ``taken`` (Q, k), elsewhere the ``other``."""
+        return Pairs(
+            self.correlation.where(taken, other.correlation),
+            self.index.where(taken, other.index),
+            self.transform.where(taken[..., None], other.transform),
+            self.mirror.where(taken, other.mirror),
+        )
+
+    def best(self, k: int) -> Pairs:
+        """The ``k`` of each query with the highest correlation, best first; of equal ones the first."""
+        order = self.correlation.argsort(dim=1, descending=True, stable=True)[:, :k]
+        return Pairs(
+            self.correlation.gather(1, order),
+            self.index.gather(1, order),
+            self.transform.gather(1, order[..., None].expand(-1, -1, self.transform.shape[2])),
+            self.mirror.gather(1, order),
+        )
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The training images on one grid of voxels."""
+
+    frame: Frame
+    images: Tensor  # (M, C, *size)
+    mask: Tensor  # (C, V) bool
+    blur: float
+    window: float
+
+    @staticmethod
+    def prepare(pool: Tensor, mask: Tensor, frame: Frame, blur: float, window: float) -> _Level:
+        level = _Level(frame, pool[:0], mask, blur, window)
+        kept = averaged(mask.reshape(1, -1, *pool.shape[2:]).float(), frame).flatten(2)[0] >= 0.5
+        kept = kept if bool(kept.any()) else torch.ones_like(kept)
+        images = pool.new_zeros((len(pool), pool.shape[1], *frame.size), dtype=torch.float32)
+        for block in _blocks(len(pool), 64 * mask.numel()):
+            images[block] = level.see(pool[block])
+        return _Level(frame, images, kept, blur, window)
+
+    def see(self, images: Tensor) -> Tensor:
+        return even_contrast(images, self.frame, blur=self.blur, window=self.window)
+
+    def climb(self, pairs: Pairs, queries: Tensor, steps: int) -> Pairs:
+        """``pairs`` aligned on this grid in ``steps`` steps; ``queries`` (Q, C, *size) as ``see`` gives them."""
+        index, start, mirror = pairs.index.flatten(), pairs.transform.flatten(0, 1), pairs.mirror.flatten()
+        query = torch.arange(len(queries), device=index.device).repeat_interleave(pairs.index.shape[1])
+        value, transform = torch.empty(len(index), device=index.device), torch.empty_like(start)
+        dims = self.frame.dims
+        for block in _blocks(len(index), 4 * (4 * dims * dims + 4 * dims + 16) * queries[0].numel()):
+            moving = queries[query[block]]
+            flip = mirror[block].reshape(-1, *[1] * (moving.ndim - 1))
+            moving = mirrored(moving).where(flip, moving)
+            fixed = self.images[index[block].clamp(min=0)]
+            transform[block], value[block] = climb(fixed, moving, self.mask, self.frame, start[block], steps)
+        value = value.reshape(pairs.index.shape).masked_fill(pairs.index < 0, -torch.inf)
+        return Pairs(value, pairs.index, transform.reshape(pairs.transform.shape), pairs.mirror)
+
+
+@dataclass(frozen=True)
+class AlignedSearch:
+    """Training images with even contrast on three grids; a ``Search``.
+
+    Holds about 6 bytes per voxel of the fine grid, channel and training image, beside ``BLOCK_BYTES``.
+    """
+
+    coarse: Coarse
+    levels: tuple[_Level, _Level, _Level]
+    """Coarse, half as fine, fine."""
+    index: Tensor
+    """(M',) int64: position of each image in the pool that was given."""
+    mask: Tensor
+    """(C * prod(S),) bool: voxels that are not background."""
+
+    def __call__(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Nearest:
+        """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), relative to the next nearest ones."""
+        found = self.align(queries, k=max(k, NEIGHBOURS), step=step)
+        similarity = relative_to_next(found.correlation, NEIGHBOURS - 1)
+        return Nearest(similarity[:, :k], found.index[:, :k])
+
+    def align(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Pairs:
+        """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), with the transformations found."""
+        parts = [self._empty(0, k)]
+        most = 4 * 2 * 4 * self.coarse.shown.numel() + 64 * self.mask.numel()
+        for block in _blocks(len(queries), most):
+            images = queries[block].to(self.index.device)
+            _, contrast = unit_rows(images, self.mask)
+            part = self._empty(len(contrast), k)
+            if len(self.index) and bool(contrast.any()):
+                asked = contrast.nonzero().squeeze(1)
+                found = self._align(images[asked], k)
+                for whole, own in zip(_tensors(part), _tensors(found), strict=True):
+                    whole[asked, : own.shape[1]] = own
+            parts.append(part)
+            step(len(contrast))
+        return Pairs(*(torch.cat(column) for column in zip(*map(_tensors, parts), strict=True)))
+
+    def _align(self, queries: Tensor, k: int) -> Pairs:
+        """The same for queries that all have contrast."""
+        seen = [level.see(queries) for level in self.levels]
+        pairs = self._shortlist(seen[0], max(k, SHORTLIST))
+        pairs = self.levels[0].climb(pairs, seen[0], COARSE_STEPS).best(max(k, CANDIDATES))
+        for level, images, steps in zip(self.levels[1:], seen[1:], (HALF_STEPS, FINE_STEPS), strict=True):
+            pairs = level.climb(pairs, images, steps)
+        # An alignment that went astray is no reason to overlook a plain copy.
+        plain = Pairs(pairs.correlation, pairs.index, torch.zeros_like(pairs.transform), torch.zeros_like(pairs.mirror))
+        plain = self.levels[2].climb(plain, seen[2], 0)
+        found = pairs.where(pairs.correlation >= plain.correlation, plain).best(k)
+        index = self.index[found.index.clamp(min=0)].where(found.index >= 0, -1)
+        # Rounding may leave 1 + 1e-7.
+        return Pairs(found.correlation.clamp(max=1.0), index, found.transform, found.mirror)
+
+    def _shortlist(self, queries: Tensor, k: int) -> Pairs:
+        """The ``k`` nearest patients of the coarse pass, in rows of the coarse grid; correlations are not filled in."""
+        variants = self.coarse.variants(queries)
+        pool_rows = max(1, BLOCK_BYTES // (8 * variants.shape[0] * variants.shape[1]))
+        found = self.coarse.best(variants, k, pool_rows)
+        transform, mirror = self.coarse.starts(variants, found.index.clamp(min=0))
+        return Pairs(found.similarity, found.index, transform, mirror)
+
+    def _empty(self, queries: int, k: int) -> Pairs:
+        device, numbers = self.index.device, self.coarse.transforms.shape[1]
+        return Pairs(
+            torch.full((queries, k), -torch.inf, device=device),
+            torch.full((queries, k), -1, dtype=torch.int64, device=device),
+            torch.zeros((queries, k, numbers), device=device),
+            torch.zeros((queries, k), dtype=torch.bool, device=device),
+        )
+
+
+def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None = None) -> AlignedSearch:
+    """Make training images ``pool`` (M, C, *S) of ``patients`` (M,) int64 ready for ``AlignedSearch``.
+
+    ``spacing``: length of a voxel along each axis, in any unit; None: equal.
+    """
+    mask = varying_voxels(pool)
+    contrast = torch.cat([unit_rows(pool[block], mask)[1] for block in _blocks(len(pool), 64 * mask.numel())])
+    kept = contrast.nonzero().squeeze(1)
+    if len(kept) < len(pool):
+        pool = pool[kept]
+    dims = pool.ndim - 2
+    whole = Frame(tuple(pool.shape[2:]), spacing or (1.0,) * dims)
+    fine = whole.coarser(FINE_SIDE[dims])
+    half = fine.coarser((max(fine.size) + 1) // 2)
+    coarse = whole.coarser(COARSE_SIDE[dims])
+    blur, window = FINE_BLUR[dims], FINE_WINDOW[dims]
+    levels = (
+        _Level.prepare(pool, mask, coarse, COARSE_BLUR, COARSE_WINDOW),
+        _Level.prepare(pool, mask, half, blur / 2, window / 2),
+        _Level.prepare(pool, mask, fine, blur, window),
+    )
+    patient = patients.to(pool.device)[kept]
+    return AlignedSearch(Coarse.prepare(levels[0].images, levels[0].mask, patient, coarse), levels, kept, mask)
+
+
+def _tensors(found: Pairs) -> tuple[Tensor, ...]:
+    return found.correlation, found.index, found.transform, found.mirror
+
+
+def _blocks(count: int, bytes_each: int) -> Iterator[slice]:
+    """Slices over ``count`` things that fit ``BLOCK_BYTES``."""
+    size = max(1, BLOCK_BYTES // bytes_each)
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
