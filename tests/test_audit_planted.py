@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lichen.audit.planted import DISTURBANCES, blurred, jpeg, with_gamma
+from lichen.audit.degrade import blurred, jpeg, with_gamma
+from lichen.audit.planted import DISTURBANCES
 from lichen.audit.warp import left_right, mirror, rotation, shift, warp, zoom
 from lichen.errors import AuditError
 
@@ -137,7 +138,8 @@ def test_noise_has_the_stated_share_of_the_range_as_its_standard_deviation(sd: f
     variance = 1 - outside - 2 * clipped * density + outside * clipped**2  # of a clipped standard normal number
     assert float(noise.std()) == pytest.approx(2 * sd * math.sqrt(variance), rel=0.01)
     assert float(noise.mean()) == pytest.approx(0, abs=4 * 2 * sd / 256)
-    correlation = torch.corrcoef(noise.flatten(1)) - torch.eye(4)
+    others = [_disturbed(f"noise sd {other:g}", grey) for other in (0.05, 0.1, 0.2) if other != sd]
+    correlation = torch.corrcoef(torch.cat([noise, *others]).flatten(1)) - torch.eye(12)
     assert correlation.abs().max() < 4 / 128
 
 
@@ -159,7 +161,14 @@ def test_a_blur_keeps_a_constant_image_and_a_straight_ramp_away_from_the_edges()
     ramp = torch.linspace(-1, 1, 65).expand(1, 1, 5, 65)
     planted = blurred(ramp, (3.0, 3.0))
     torch.testing.assert_close(planted[..., 18:-18], ramp[..., 18:-18], atol=1e-5, rtol=0)
-    assert planted[..., 0].min() > -1 + 1e-3
+
+
+def test_a_blur_repeats_the_outermost_voxels_and_brings_in_no_background() -> None:
+    step, sd = 2 / 64, 3.0
+    ramp = torch.linspace(-1, 1, 65).expand(1, 1, 5, 65)
+    rise = step * sd / math.sqrt(2 * math.pi)  # the mean of a normal number where it is above 0, else 0
+    assert float(blurred(ramp, (sd, sd))[0, 0, 0, 0] + 1) == pytest.approx(rise, rel=0.03)
+    assert float(1 - blurred(ramp, (sd, sd))[0, 0, 4, 64]) == pytest.approx(rise, rel=0.03)
 
 
 def test_two_blurs_in_a_row_are_one_whose_variances_add_up() -> None:
@@ -331,21 +340,24 @@ def test_jpeg_keeps_a_smooth_image_nearly_and_less_so_at_lower_quality() -> None
 
 
 def test_the_combination_is_a_mirror_a_turn_a_shift_and_noise_and_unlike_each_of_them() -> None:
-    image = _bump(64, 64)
+    image = torch.full((1, 1, 64, 64), -1.0)
+    image[:, :, 9:16, 16:23], image[:, :, 48:55, 41:48] = 1.0, 1.0  # their centres lie opposite each other
     many = image.repeat(30, 1, 1, 1)
     combined = _disturbed("combination of four", many)
     for part in ("mirror", "rotation 5 degrees", "shift 2 px", "noise sd 0.05"):
-        assert (combined - _disturbed(part, many)).flatten(1).abs().amax(1).min() > 0.1
-    # where the ball must be: moved by 2 px, in any direction, from one of its two places after the turn; then mirrored
-    inside = [each[0, 8:-8, 8:-8] for each in blurred(combined, (2.0, 2.0))]
-    found = torch.stack([_centre((place * 2).clamp(-1, 1)) for place in inside]) + 8 - 31.5
-    start = _centre(image[0, 0]) - 31.5
-    turned = torch.stack([(rotation(torch.tensor([sign]))[0, :2, :2] @ start) for sign in (5.0, -5.0)])
-    expected = turned * torch.tensor([1.0, -1.0])
-    distance = (found[:, None] - expected).norm(dim=2)
-    assert ((distance - 2).abs().amin(1) < 0.5).all()
-    corner = combined[:, 0, :4, :4]
-    assert float((corner > -1).float().mean()) == pytest.approx(0.5, abs=0.1)  # half of the noise, the rest is clipped
+        assert (combined - _disturbed(part, many)).flatten(1).abs().amax(1).min() > 0.5
+    bright = (combined[:, 0] > 0) * 2.0 - 1
+    upper, lower = (torch.stack([_centre(each) for each in half]) for half in (bright[:, :32], bright[:, 32:]))
+    lower[:, 0] += 32
+    moved = ((upper + lower) / 2 - 31.5).norm(dim=1)
+    torch.testing.assert_close(moved, torch.full((30,), 2.0).double(), atol=0.25, rtol=0)
+    down, right = (lower - upper).unbind(1)
+    turned = torch.atan2(right, down).rad2deg() - math.degrees(math.atan2(-25, 39))  # of the mirrored image
+    torch.testing.assert_close(turned.abs(), torch.full((30,), 5.0).double(), atol=0.6, rtol=0)
+    assert (turned > 0).any()
+    assert (turned < 0).any()
+    corner = combined[:, 0, :8, 56:] + 1
+    assert float(corner.square().mean()) == pytest.approx(0.1**2 / 2, rel=0.15)  # below -1 the noise is clipped
 
 
 def test_half_of_each_image_replaces_half_of_its_partner_on_any_side() -> None:
