@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from lichen.audit.motion import left_right
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -107,4 +109,4 @@ def sample(images: Tensor, located: Tensor) -> Tensor:
 
 def mirrored(images: Tensor) -> Tensor:
     """``images`` (N, C, *S) with left and right exchanged: the columns of a picture, the first axis of a volume."""
-    return images.flip(-1 if images.ndim == 4 else 2)
+    return images.flip(2 + left_right(images.ndim - 2))
