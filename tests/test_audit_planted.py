@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lichen.audit.degrade import blurred, jpeg, with_gamma
-from lichen.audit.planted import DISTURBANCES
 from lichen.audit.motion import left_right, mirror, rotation, shift, warp, zoom
+from lichen.audit.planted import DISTURBANCES
 from lichen.errors import AuditError
 
 SHAPES = [(1, 64, 64), (3, 33, 40), (1, 20, 24, 9), (2, 7, 12, 16)]
