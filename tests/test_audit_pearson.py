@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lichen.audit import find_score, register, score_names
 from lichen.audit.pearson import prepare, unit_rows, varying_voxels
 from lichen.audit.scores import NEIGHBOURS, Nearest, Score, Search
+from lichen.audit.tiles import MOST_ROWS, Grid
 from lichen.errors import AuditError
 from lichen.progress import silent
 
@@ -50,8 +51,10 @@ def _brute_force(queries: torch.Tensor, pool: torch.Tensor, patients: list[int],
     return Nearest(similarity, index)
 
 
-def _search(queries: torch.Tensor, pool: torch.Tensor, patients: list[int], k: int = 3, **blocks: int) -> Nearest:
-    return prepare(pool, torch.tensor(patients), **blocks)(queries, k=k, step=silent)
+def _search(
+    queries: torch.Tensor, pool: torch.Tensor, patients: list[int], k: int = 3, grid: Grid | None = None
+) -> Nearest:
+    return prepare(pool, torch.tensor(patients), grid=grid)(queries, k=k, step=silent)
 
 
 @given(
@@ -71,7 +74,7 @@ def test_the_best_patients_agree_with_a_pair_by_pair_search_for_every_block_size
     asked, images = _noise(queries, 2, 3, 4, seed=queries), _noise(pool, 2, 3, 4, seed=pool + 100)
     for at in blank:
         images[at] = 0.25
-    found = _search(asked, images, patients, k, query_rows=query_rows, pool_rows=pool_rows)
+    found = _search(asked, images, patients, k, Grid(query_rows, pool_rows))
     expected = _brute_force(asked, images, patients, k)
     torch.testing.assert_close(found.similarity, expected.similarity, atol=2e-6, rtol=0)
     assert found.index.equal(expected.index)
@@ -106,8 +109,8 @@ def test_the_order_of_training_images_does_not_matter() -> None:
     queries, pool = _noise(5, 1, 8, 8), _noise(40, 1, 8, 8, seed=1)
     patients = torch.arange(40) // 3
     order = torch.randperm(40, generator=torch.Generator().manual_seed(2))
-    plain = _search(queries, pool, patients.tolist(), pool_rows=7)
-    mixed = _search(queries, pool[order], patients[order].tolist(), pool_rows=7)
+    plain = _search(queries, pool, patients.tolist(), grid=Grid(MOST_ROWS, 7))
+    mixed = _search(queries, pool[order], patients[order].tolist(), grid=Grid(MOST_ROWS, 7))
     torch.testing.assert_close(mixed.similarity, plain.similarity, atol=1e-6, rtol=0)
     assert order[mixed.index].equal(plain.index)
 
@@ -167,7 +170,7 @@ def test_small_contrast_on_large_values_keeps_its_correlation() -> None:
 
 def test_progress_counts_every_query_once() -> None:
     seen: list[int] = []
-    prepare(_noise(5, 1, 4, 4), torch.arange(5), query_rows=3)(_noise(8, 1, 4, 4), k=2, step=seen.append)
+    prepare(_noise(5, 1, 4, 4), torch.arange(5), grid=Grid(3, 5))(_noise(8, 1, 4, 4), k=2, step=seen.append)
     assert seen == [3, 3, 2]
 
 

@@ -311,7 +311,12 @@ def test_audit_json_holds_every_synthetic_image_and_the_hashes_of_its_inputs(tmp
     assert written["images"][5]["score"] is None
     assert written["inputs"] == {"synthetic": "ab", "train": "cd"}
     assert written["resolution"]["smallest_p"] == 1 / 31
-    assert written["settings"] == {"false_discovery_rate": 0.1, "detectable_share": 0.1, "scores": ["pearson"]}
+    assert written["settings"] == {
+        "false_discovery_rate": 0.1,
+        "detectable_share": 0.1,
+        "scores": ["pearson"],
+        "memory_mb": 1024,
+    }
     assert "mirrored" in " ".join(written["not_tested"])
 
 

@@ -196,8 +196,11 @@ class AuditConfig:
     """'clean' is said only if this share of copies would have been found; otherwise 'inconclusive'."""
     scores: tuple[str, ...] = ("pearson",)
     """Which similarity scores vote; each is tested, and the p-values are corrected for their number."""
+    memory_mb: int = 1024
+    """MiB of memory that comparing may take; what does not fit is kept in files of the output folder meanwhile."""
 
     def __post_init__(self) -> None:
+        at_least("audit.memory_mb", self.memory_mb, 64)
         between("audit.false_discovery_rate", self.false_discovery_rate, 1e-6, 0.5)
         between("audit.detectable_share", self.detectable_share, 1e-6, 1.0)
         if not self.scores:

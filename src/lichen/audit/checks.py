@@ -65,12 +65,13 @@ def fingerprints(images: Tensor) -> list[str | None]:
 
     None for an image whose voxels are all equal: two blank images have no patient in common.
     """
-    flat = images.flatten(1).cpu()
-    blank = (flat == flat[:, :1]).all(1).tolist()
-    return [
-        None if is_blank else hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=16).hexdigest()
-        for row, is_blank in zip(flat, blank, strict=True)
-    ]
+    return [_fingerprint(image.flatten().cpu()) for image in images]  # one by one: the set may be mapped from a file
+
+
+def _fingerprint(voxels: Tensor) -> str | None:
+    if bool((voxels == voxels[0]).all()):
+        return None
+    return hashlib.blake2b(voxels.contiguous().numpy().data, digest_size=16).hexdigest()
 
 
 def count_duplicates(prints: list[str | None]) -> int:
@@ -114,7 +115,7 @@ def _grid(shape: tuple[int, ...]) -> str:
 
 def _check_finite(images: ImageSet, what: str) -> None:
     # A sum is NaN or infinite if any voxel is, and needs no mask as large as the images; in float64 it cannot overflow.
-    sums = images.voxels.flatten(1).sum(1, dtype=torch.float64)
+    sums = torch.stack([image.sum(dtype=torch.float64) for image in images.voxels])
     bad = (~torch.isfinite(sums)).nonzero().squeeze(1).tolist()
     if bad:
         raise AuditError(

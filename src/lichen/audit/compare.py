@@ -12,14 +12,16 @@ from lichen.audit.conformal import bonferroni, conformal_p_values, patient_maxim
 from lichen.audit.fdr import benjamini_hochberg
 from lichen.audit.resolution import Resolution, resolution
 from lichen.audit.result import AuditResult, Counts, Finding, Verdict
-from lichen.audit.scores import NEIGHBOURS, Nearest, Score, Search, find_score
+from lichen.audit.scores import Score, find_score
 from lichen.progress import Step, silent
 from lichen.team import ALONE, Team
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
+    from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from lichen.audit.searching import Searching
     from lichen.config import AuditConfig
     from lichen.images.types import ImageSet
 
@@ -43,16 +45,22 @@ def audit(
     *,
     step: Step = silent,
     team: Team = ALONE,
+    work: Path | None = None,
 ) -> AuditResult:
     """Say for each synthetic image whether it is a copy of an image in ``train``.
 
     ``reference`` holds real images of the same source, of patients whom the generator never saw. Every set is on the
     same grid, (N, C, *S). Patients of ``synthetic`` are ignored. ``step`` counts, for each score, all reference images
     and all synthetic ones. In a ``team`` each process searches for its part of them.
-    Raises ``AuditError`` if the sets cannot be compared or are not apart, or if a score is
-    unknown.
+
+    With a folder ``work`` finished parts of the search are kept there, and the same call goes on from them; what
+    exceeds ``config.memory_mb`` is kept there too, so the sets may be larger than memory if their voxels are mapped
+    from files (``lichen.images.load_set`` with ``cache_dir``). Delete the folder afterwards: it may hold the training
+    images as numbers. Raises ``AuditError`` if the sets cannot be compared or are not apart, if a score is unknown,
+    or if the disk is too small.
     """
     from lichen.audit.checks import check_apart, check_sets, count_duplicates, fingerprints, known_patients
+    from lichen.audit.searching import Searching
 
     scores = [find_score(name) for name in dict.fromkeys(config.scores)]
     check_sets(synthetic, train, reference)
@@ -61,7 +69,12 @@ def audit(
     first_of = {print_: at for at, print_ in reversed(list(enumerate(train_prints))) if print_ is not None}
     identical = [first_of.get(print_, -1) if print_ else -1 for print_ in fingerprints(synthetic.voxels)]
 
-    scored = [_score(score, synthetic, train, reference, step, team) for score in scores]
+    searching = (
+        Searching(train, team, step)
+        if work is None
+        else Searching.kept_in(work, train, config.memory_mb, team=team, step=step)
+    )
+    scored = [_score(score, synthetic, reference, searching) for score in scores]
     p_values = bonferroni(np.stack([s.p_values for s in scored]))
     rejected = benjamini_hochberg(p_values, config.false_discovery_rate)
     findings = tuple(
@@ -91,39 +104,19 @@ def audit(
     )
 
 
-def _score(score: Score, synthetic: ImageSet, train: ImageSet, reference: ImageSet, step: Step, team: Team) -> _Scored:
-    import torch
-
-    search = score.prepare(train.voxels, torch.tensor(_numbered(train.patients)))
-    held_out = _search(search, reference.voxels, step, team).similarity[:, 0]
-    null = patient_maxima(held_out.double().cpu().numpy(), reference.patients)
-    found = _search(search, synthetic.voxels, step, team)
-    similarity = found.similarity[:, 0].double().cpu().numpy()
+def _score(score: Score, synthetic: ImageSet, reference: ImageSet, searching: Searching) -> _Scored:
+    search = searching.prepare(score)
+    held_out = searching.nearest(score, search, reference).similarity[:, 0]
+    null = patient_maxima(held_out.double().numpy(), reference.patients)
+    found = searching.nearest(score, search, synthetic)
+    similarity = found.similarity[:, 0].double().numpy()
     return _Scored(
         name=score.name,
         similarity=similarity,
-        nearest=found.index[:, 0].cpu().numpy(),
+        nearest=found.index[:, 0].numpy(),
         p_values=conformal_p_values(similarity, null),
         patients=len(null),
     )
-
-
-def _search(search: Search, queries: Tensor, step: Step, team: Team) -> Nearest:
-    """What ``search`` finds for ``queries`` (Q, C, *S), each process of the team having asked for its part."""
-    if team.size == 1:
-        return search(queries, k=NEIGHBOURS, step=step)
-    part = team.part(len(queries))
-    mine = search(queries[part], k=NEIGHBOURS, step=step)
-    similarity, index = (own.new_zeros(len(queries), NEIGHBOURS) for own in (mine.similarity, mine.index))
-    similarity[part], index[part] = mine.similarity, mine.index
-    team.add_up([similarity, index])  # each row was left 0 by all processes but one
-    step(len(queries) - len(mine.index))
-    return Nearest(similarity, index)
-
-
-def _numbered(patients: Sequence[str]) -> list[int]:
-    numbers: dict[str, int] = {}
-    return [numbers.setdefault(patient, len(numbers)) for patient in patients]
 
 
 def _finding(

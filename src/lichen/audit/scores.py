@@ -19,6 +19,7 @@ from lichen.errors import AuditError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lichen.audit.scratch import Scratch
     from lichen.progress import Step
 
 NEIGHBOURS = 6
@@ -49,6 +50,13 @@ class Prepare(Protocol):
         """Take ``pool`` (M, C, *S) and ``patients`` (M,) int64, equal numbers for images of one patient."""
 
 
+class PrepareWithin(Protocol):
+    """The same within a bound of memory."""
+
+    def __call__(self, pool: Tensor, patients: Tensor, scratch: Scratch) -> Search:
+        """Read ``pool`` in blocks, it may be mapped from a file; keep in ``scratch`` what memory cannot hold."""
+
+
 @dataclass(frozen=True)
 class Score:
     """A named way to say how similar two images are."""
@@ -57,6 +65,8 @@ class Score:
     prepare: Prepare
     blind_spots: str
     """A sentence for the report: the copies that this score does not find."""
+    prepare_within: PrepareWithin | None = None
+    """For sets larger than memory; None: this score holds what it needs of all training images."""
 
 
 _SCORES: dict[str, Score] = {}
@@ -90,10 +100,17 @@ def _prepare_pearson(pool: Tensor, patients: Tensor) -> Search:
     return prepare(pool, patients)
 
 
+def _prepare_pearson_within(pool: Tensor, patients: Tensor, scratch: Scratch) -> Search:
+    from lichen.audit.pearson import prepare_within  # as above
+
+    return prepare_within(pool, patients, scratch)
+
+
 register(
     Score(
         name="pearson",
         prepare=_prepare_pearson,
+        prepare_within=_prepare_pearson_within,
         blind_spots=(
             "pearson: mirrored, rotated, shifted or zoomed copies, and copies under strong noise, "
             "are not found by pixel correlation"
