@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+CANDIDATES = 4
+"""Times k entries of a block are looked at closely; more are for pools with many images of each patient."""
+
+
 @dataclass(frozen=True)
 class RunningBest:
     """For each of Q queries its k best patients so far, best first; (Q, k) tensors, updated in place."""
@@ -47,7 +51,30 @@ class RunningBest:
 
 
 def _best_of_distinct(similarity: Tensor, patient: Tensor, index: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Per row of (Q, n) the best entry of each of the k best patients, as (Q, k) tensors; consumes ``similarity``."""
+    """Per row of (Q, n) the best entry of each of the k best patients, as (Q, k) tensors; consumes ``similarity``.
+
+    One pass over a row finds its ``CANDIDATES * k`` largest entries, and the picking happens among them. That is exact
+    wherever the k-th patient found lies above the last candidate; the few other rows (one patient has many of the best
+    images, or entries are equal) are picked from whole.
+    """
+    width = CANDIDATES * k
+    if similarity.shape[1] <= 2 * width:
+        return _pick(similarity, patient, index, k)
+    values, at = similarity.topk(width, dim=1, sorted=False)
+    # In the order of the pool, so that of equal entries the one seen first is picked.
+    at, order = at.sort(dim=1)
+    values, last = values.gather(1, order), values.amin(1)
+    best = _pick(values, patient.gather(1, at), index.gather(1, at), k)
+    unsure = ((best[0][:, -1] <= last) & (last > -torch.inf)).nonzero().squeeze(1)
+    if len(unsure):
+        whole = _pick(similarity[unsure], patient[unsure], index[unsure], k)
+        for part, row in zip(best, whole, strict=True):
+            part[unsure] = row
+    return best
+
+
+def _pick(similarity: Tensor, patient: Tensor, index: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The same by k passes over each row; consumes ``similarity``."""
     picked = []
     for _ in range(min(k, similarity.shape[1])):
         value, at = similarity.max(1, keepdim=True)
