@@ -29,18 +29,18 @@ def sets() -> tuple[Tensor, Tensor]:
 
 def main(folder: Path, out: Path, blocks: int) -> None:
     torch.set_num_threads(1)
-    queries, pool = sets()
+    images, pool = sets()
     search = prepare_within(pool, torch.arange(300) // 2, Scratch(folder, memory_mb=1))
 
-    def mortal(images: Tensor, *, k: int, step: Step) -> Nearest:
+    def mortal(queries: Tensor, *, k: int, step: Step) -> Nearest:
         nonlocal blocks
-        found = search(images, k=k, step=step)
+        found = search(queries, k=k, step=step)
         blocks -= 1
         if blocks < 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return found
 
-    found = search_in_blocks(mortal, queries, k=6, work=Work.bound(folder, score="pearson"))
+    found = search_in_blocks(mortal, images, k=6, work=Work.bound(folder, score="pearson"))
     np.savez(out, similarity=found.similarity.numpy(), index=found.index.numpy())
 
 

@@ -63,8 +63,8 @@ def test_the_first_best_image_of_each_patient_is_picked_among_many_and_equal_one
     similarity[0, ::3] = -torch.inf
     patient = torch.randint(0, patients, (60,), generator=draw)
     best = RunningBest.empty(4, 3, similarity.device)
-    for at in torch.arange(60).chunk(blocks):
-        best.update(similarity[:, at].clone(), patient[at], at)
+    for part in torch.arange(60).chunk(blocks):
+        best.update(similarity[:, part].clone(), patient[part], part)
     for row, values_of in enumerate(similarity.tolist()):
         firsts: dict[int, int] = {}
         for at in sorted(range(60), key=lambda i: -values_of[i]):  # stable: of equal ones the first
@@ -138,7 +138,7 @@ class _Largest(TorchDispatchMode):
     """The most bytes of one array that any operation makes; views of what is there count nothing."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -199,20 +199,20 @@ def test_blocks_of_queries_follow_each_other_and_are_at_most_32(count: int) -> N
 
 
 def test_finished_blocks_are_not_searched_for_again_unless_damaged_or_of_another_search(tmp_path: Path) -> None:
-    queries = _noise(40, 1, 4, 4)
+    images = _noise(40, 1, 4, 4)
     search, asked = prepare(_noise(30, 1, 4, 4, seed=1), torch.arange(30)), list[int]()
 
-    def counting(images: torch.Tensor, *, k: int, step: Any) -> Nearest:
-        asked.append(len(images))
-        return search(images, k=k, step=step)
+    def counting(queries: torch.Tensor, *, k: int, step: Any) -> Nearest:
+        asked.append(len(queries))
+        return search(queries, k=k, step=step)
 
     def again(**made_from: str | int) -> Nearest:
-        return search_in_blocks(counting, queries, k=3, work=Work.bound(tmp_path, **made_from), step=seen.append)
+        return search_in_blocks(counting, images, k=3, work=Work.bound(tmp_path, **made_from), step=seen.append)
 
     seen: list[int] = []
     first = again(train="a")
     assert asked == [16, 16, 8]
-    assert first.index.equal(search_in_blocks(search, queries, k=3).index)
+    assert first.index.equal(search_in_blocks(search, images, k=3).index)
     assert again(train="a").similarity.equal(first.similarity)
     assert asked == [16, 16, 8]
     assert sum(seen) == 80
@@ -261,9 +261,9 @@ def test_an_audit_with_a_folder_says_what_one_without_says_and_repeats_nothing(t
     def counted(pool: torch.Tensor, patients: torch.Tensor) -> Search:
         search = prepare(pool, patients)
 
-        def counting(images: torch.Tensor, *, k: int, step: Any) -> Nearest:
-            asked.append(len(images))
-            return search(images, k=k, step=step)
+        def counting(queries: torch.Tensor, *, k: int, step: Any) -> Nearest:
+            asked.append(len(queries))
+            return search(queries, k=k, step=step)
 
         return counting
 

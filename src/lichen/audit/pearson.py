@@ -44,12 +44,13 @@ class PearsonSearch:
         return nearest(rows, self.pool, self.patient, k=k, grid=self.grid, device=device, step=step)
 
 
-def prepare(pool: Tensor, patients: Tensor, *, grid: Grid | None = None) -> PearsonSearch:
+def prepare(pool: Tensor, patients: Tensor, *, mask: Tensor | None = None, grid: Grid | None = None) -> PearsonSearch:
     """Make training images ``pool`` (M, C, *S) of ``patients`` (M,) int64 ready for ``PearsonSearch``, in memory.
 
-    The products are made where the pool is. ``grid``: the size of a tile; None: what fits ``MEMORY_MB``.
+    The products are made where the pool is. ``mask`` (C * prod(S),) bool: the voxels that count; None:
+    ``varying_voxels``. ``grid``: the size of a tile; None: what fits ``MEMORY_MB``.
     """
-    mask = varying_voxels(pool)
+    mask = varying_voxels(pool) if mask is None else mask
     grid = grid or Grid.within(MEMORY_MB, int(mask.sum()))
     return PearsonSearch(HeldRows(*unit_rows(pool, mask)), patients.to(pool.device), mask, grid)
 

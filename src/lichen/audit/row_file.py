@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from lichen.audit.scratch import Scratch
 
+MadeFrom = dict[str, int | str]
+"""What rows depend on, by name."""
 LAYOUT = 1
 """Raised whenever standardising changes what comes out."""
 
@@ -60,7 +62,7 @@ def rows_on_disk(scratch: Scratch, images: Tensor, mask: Tensor) -> RowFile:
     Two processes that write the same file at once write the same bytes, and the last one's stay. Raises ``AuditError``
     where the disk is too small.
     """
-    made_from = {"layout": LAYOUT, "images": voxels_digest(images), "mask": _digest_of([mask])}
+    made_from: MadeFrom = {"layout": LAYOUT, "images": voxels_digest(images), "mask": _digest_of([mask])}
     key = hashlib.blake2b(json.dumps(made_from).encode(), digest_size=16).hexdigest()
     path = scratch.made() / f"patient-rows-{key}.npy"
     if (known := open_rows(path, made_from)) is not None:
@@ -72,7 +74,7 @@ def rows_on_disk(scratch: Scratch, images: Tensor, mask: Tensor) -> RowFile:
     return written
 
 
-def write_rows(path: Path, blocks: Iterable[Tensor], count: int, mask: Tensor, made_from: dict[str, int | str]) -> None:
+def write_rows(path: Path, blocks: Iterable[Tensor], count: int, mask: Tensor, made_from: MadeFrom) -> None:
     """Write the rows of ``count`` images, which come in ``blocks`` (n, C, *S), to ``path``: wholly or not at all.
 
     ``made_from``: what the rows depend on, for ``open_rows`` to compare.
@@ -94,7 +96,7 @@ def write_rows(path: Path, blocks: Iterable[Tensor], count: int, mask: Tensor, m
         write_json(path.with_suffix(".json"), {**made_from, "without_contrast": flat})
 
 
-def open_rows(path: Path, made_from: dict[str, int | str]) -> RowFile | None:
+def open_rows(path: Path, made_from: MadeFrom) -> RowFile | None:
     """The rows in ``path``; None if they are not there, not whole, or not made from what ``made_from`` says."""
     try:
         about = json.loads(path.with_suffix(".json").read_text("utf-8"))
