@@ -1,6 +1,6 @@
 """What an audit costs: the parts of the pixel score beside a plain matrix product, its memory, its growth; alignment.
 
-python benchmarks/audit_cost.py; invented images of 64 x 64. Some ten minutes on one thread. Rates are of the process's
+python benchmarks/audit_cost.py; invented images of 64 x 64. About two minutes on one thread. Rates are of the process's
 own time (the machine may do other things beside), and what is compared is measured in turns, the fastest of each.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -194,7 +193,9 @@ def stream(queries_at: Path, pool_at: Path) -> dict[str, float]:
 
 
 def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    """Of this program: ``ru_maxrss`` would count what the process was before it became this program."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**10
 
 
 def scaling() -> list[Row]:

@@ -27,7 +27,7 @@ def sets() -> tuple[Tensor, Tensor]:
     return torch.randn((200, 1, 16, 16), generator=generator), torch.randn((300, 1, 16, 16), generator=generator)
 
 
-def main(folder: Path, out: Path, blocks: int) -> None:
+def main(folder: Path, out: Path, blocks: int = 10**6) -> None:
     torch.set_num_threads(1)
     images, pool = sets()
     search = prepare_within(pool, torch.arange(300) // 2, Scratch(folder, memory_mb=1))
@@ -45,4 +45,4 @@ def main(folder: Path, out: Path, blocks: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 10**6)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +16,7 @@ from lichen.files import sha256_of
 from lichen.images import (
     Fit,
     ImageSet,
+    Item,
     Source,
     choose_size,
     load_set,
@@ -32,6 +36,10 @@ if TYPE_CHECKING:
 
 LEAST_COMPARED = 16
 """Fewer synthetic images say nothing of a distance, and as few training images may be of too few patients."""
+
+
+WORK = "work-with-patient-images"
+"""Folder beside ``audit.json`` while an audit goes on; it says in its name what it may hold. Gone at the end."""
 
 
 MOST_RESTORED = 64
@@ -60,19 +68,25 @@ def audit_folders(
     train_source, reference_source = (open_folder(path, patient_column=column) for path in (train, reference))
     size, fit = options.images.size or _common_shape(options.synthetic), options.images.fit
     size = choose_size(train_source, size, multiple=1)
+    work = options.out / WORK
     with watch.phase("read", len(train_source.items) + len(reference_source.items)) as step:
-        train_set = load_set(train_source.items, size, fit, step=step)
-        reference_set = load_set(reference_source.items, size, fit, step=step)
-    return _compare(options.synthetic, train_set, reference_set, fit, options.audit, watch)
+        train_set, reference_set = (
+            load_set(source.items, size, fit, cache_dir=_cache_dir(source.items, size, options.audit, work), step=step)
+            for source in (train_source, reference_source)
+        )
+    return _compare(options.synthetic, train_set, reference_set, fit, options.audit, work, watch)
 
 
 def audit_with_run(
-    config: RunConfig, synthetic: Path, settings: AuditConfig, watch: Watch
+    config: RunConfig, synthetic: Path, settings: AuditConfig, out: Path, watch: Watch
 ) -> tuple[AuditResult, dict[str, str]]:
-    """The same, with the training and held-out patients of the run that has the settings ``config``."""
+    """The same, with the training and held-out patients of the run that has the settings ``config``.
+
+    ``out`` is the folder for ``audit.json``, where finished parts are kept meanwhile.
+    """
     check_scores(settings)
     data = read_images(config, watch)
-    return _compare(synthetic, data.train, data.held_out, "crop-pad", settings, watch)
+    return _compare(synthetic, data.train, data.held_out, "crop-pad", settings, out / WORK, watch)
 
 
 def _common_shape(folder: Path) -> tuple[int, ...] | None:
@@ -93,14 +107,23 @@ def load_samples(source: Source, train_set: ImageSet, window: tuple[float, ...] 
 
 
 def _compare(
-    folder: Path, train_set: ImageSet, reference: ImageSet, fit: Fit, config: AuditConfig, watch: Watch
+    folder: Path, train_set: ImageSet, reference: ImageSet, fit: Fit, config: AuditConfig, work: Path, watch: Watch
 ) -> tuple[AuditResult, dict[str, str]]:
-    source = open_folder(folder)
+    source, size = open_folder(folder), tuple(train_set.voxels.shape[2:])
     with watch.phase("audit", audit_steps(config, source, reference)) as step:
-        synthetic = load_set(source.items, tuple(train_set.voxels.shape[2:]), fit, step=step)
-        result = audit(synthetic, train_set, reference, config, step=step, team=watch.team)
+        cache_dir = _cache_dir(source.items, size, config, work)
+        synthetic = load_set(source.items, size, fit, cache_dir=cache_dir, step=step)
+        result = audit(synthetic, train_set, reference, config, step=step, team=watch.team, work=work)
+    watch.team.wait()  # the others may still read what the leader is about to remove
+    if watch.team.leads:
+        shutil.rmtree(work, ignore_errors=True)
     sets = {"synthetic": synthetic, "train": train_set, "reference": reference}
     return result, {name: images.sha256() for name, images in sets.items()}
+
+
+def _cache_dir(items: Sequence[Item], size: tuple[int, ...], config: AuditConfig, work: Path) -> Path | None:
+    """Where decoded images are kept while an audit goes on, if they would take over a quarter of its memory."""
+    return work if 4 * len(items) * math.prod(size) > config.memory_mb * 2**20 // 4 else None
 
 
 def check_scores(config: AuditConfig) -> None:

@@ -30,7 +30,7 @@ def audit(arguments: list[str]) -> int:
     ):
         if options.run is not None:
             stored = load_settings(RunFolder(options.run).config, RunConfig())
-            result, inputs = audit_with_run(stored, options.synthetic, options.audit, watch)
+            result, inputs = audit_with_run(stored, options.synthetic, options.audit, options.out, watch)
         elif options.train is not None and options.reference is not None:
             result, inputs = audit_folders(options, options.train, options.reference, watch)
         else:
