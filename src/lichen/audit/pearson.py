@@ -106,9 +106,20 @@ class PearsonSearch:
         return Nearest(similarity, index)
 
 
-def prepare(pool: Tensor, patients: Tensor, *, query_rows: int | None = None, pool_rows: int = 2048) -> PearsonSearch:
-    """Make training images ``pool`` (M, C, *S) of ``patients`` (M,) int64 ready for ``PearsonSearch``."""
-    mask = varying_voxels(pool)
+def prepare(
+    pool: Tensor,
+    patients: Tensor,
+    *,
+    mask: Tensor | None = None,
+    query_rows: int | None = None,
+    pool_rows: int = 2048,
+) -> PearsonSearch:
+    """Make training images ``pool`` (M, C, *S) of ``patients`` (M,) int64 ready for ``PearsonSearch``.
+
+    ``mask`` (C * prod(S),) bool: the voxels that count; None: ``varying_voxels``.
+    """
+    if mask is None:
+        mask = varying_voxels(pool)
     rows, contrast = unit_rows(pool, mask)
     kept = contrast.nonzero().squeeze(1)
     if len(kept) < len(rows):
