@@ -29,7 +29,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _people(count: int, *size: int, seed: int = 0) -> torch.Tensor:
-    """Invented patients: sums of plane waves of a body that all share and of their own, (count, 1, *size) in [-1, 1]."""
+    """Invented patients: waves of a body that all share and waves of their own, (count, 1, *size) in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     shared = torch.Generator().manual_seed(1234)
     axes = [torch.linspace(-1, 1, side) for side in size]

@@ -167,8 +167,8 @@ def _classic(name: str, found: Dar, thresholds: str) -> Classic:
         words=(
             f"rule of Dar et al. (arXiv 2402.01054) with the encoder of this audit in place of theirs, {thresholds}: "
             f"{found.flagged_share:.1%} of the synthetic images are nearer to a training image than "
-            f"{found.threshold:.3f}, {found.memorised_share:.1%} of the training images are nearer to a synthetic image "
-            f"than {found.train_threshold:.3f}"
+            f"{found.threshold:.3f}, {found.memorised_share:.1%} of the training images nearer to a synthetic one than "
+            f"{found.train_threshold:.3f}"
         ),
     )
 

@@ -138,7 +138,7 @@ def _fingerprint(image: Tensor) -> bytes:
 
 def _rate_share(step: int, steps: int) -> float:
     warm_up = max(1, steps // 10)
-    return min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * step / steps)))
+    return min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * step / max(1, steps))))
 
 
 def _batches(count: int, generator: torch.Generator) -> Iterator[Tensor]:
