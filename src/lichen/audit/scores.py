@@ -135,3 +135,57 @@ register(
         ),
     )
 )
+
+
+def _prepare_ssim(pool: Tensor, patients: Tensor) -> Search:
+    from lichen.audit.ssim import prepare  # as above
+
+    return prepare(pool, patients)
+
+
+register(
+    Score(
+        name="ssim",
+        prepare=_prepare_ssim,
+        blind_spots=(
+            "ssim: nothing is aligned, so mirrored, rotated, shifted or zoomed copies are mostly not found by "
+            "structural similarity, nor are copies under strong noise or blur"
+        ),
+    )
+)
+
+
+def _prepare_embedding(pool: Tensor, patients: Tensor) -> Search:
+    from lichen.audit.embedding import prepare  # as above
+
+    return prepare(pool, patients)
+
+
+register(
+    Score(
+        name="embedding",
+        prepare=_prepare_embedding,
+        blind_spots=(
+            "embedding: copies changed in ways that the encoder was not trained to see through are not found, "
+            "such as inverted grey values, parts of an image and rotations by more than 10 degrees"
+        ),
+    )
+)
+
+
+def _prepare_akbar(pool: Tensor, patients: Tensor) -> Search:
+    from lichen.audit.classics import prepare_akbar  # as above
+
+    return prepare_akbar(pool, patients)
+
+
+register(
+    Score(
+        name="akbar",
+        prepare=_prepare_akbar,
+        blind_spots=(
+            "akbar: mirrored, rotated, shifted or zoomed copies, and copies under strong noise, are not found by pixel "
+            "correlation, and a common background makes all images resemble each other"
+        ),
+    )
+)
