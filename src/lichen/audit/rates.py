@@ -237,7 +237,8 @@ def _share_of_set(rates: Floats, test: _Test, rng: np.random.Generator) -> Float
     found, missed = rates * test.powers, rates * (1 - test.powers)
     accused, passed = (1 - rates) * test.false_positive_rates, (1 - rates) * (1 - test.false_positive_rates)
     copies = rng.binomial(flagged, found / (found + accused)) + rng.binomial(m - flagged, missed / (missed + passed))
-    return np.asarray(copies / m, dtype=np.float64)
+    # Spread each whole number over the unit around it: ends on whole numbers would hold more than they say.
+    return np.clip((copies + rng.uniform(-0.5, 0.5, len(rates))) / m, 0, 1)
 
 
 def _memorised(
