@@ -196,6 +196,8 @@ class AuditConfig:
     """'clean' is said only if this share of copies would have been found; otherwise 'inconclusive'."""
     scores: tuple[str, ...] = ("pearson",)
     """Which similarity scores vote; each is tested, and the p-values are corrected for their number."""
+    allow_overlap: bool = False
+    """Audit although patients are in both training and held-out images; these do not count as held-out then."""
 
     def __post_init__(self) -> None:
         between("audit.false_discovery_rate", self.false_discovery_rate, 1e-6, 0.5)
