@@ -53,7 +53,7 @@ def audit(
     unknown.
     """
     from lichen.audit.checks import check_sets, fingerprints, known_patients, set_apart
-    from lichen.audit.duplicates import find_duplicates
+    from lichen.audit.duplicates import find_duplicates, shows_detail
 
     scores = [find_score(name) for name in dict.fromkeys(config.scores)]
     check_sets(synthetic, train, reference)
@@ -89,7 +89,14 @@ def audit(
         counts=counts,
         resolution=resolved,
         findings=findings,
-        limitations=_limitations(scores, counts, resolved, duplicates, has_patients=bool(known_patients(reference))),
+        limitations=_limitations(
+            scores,
+            counts,
+            resolved,
+            duplicates,
+            has_patients=bool(known_patients(reference)),
+            has_detail=shows_detail(train.voxels),
+        ),
         calibration={s.name: tuple(s.null.tolist()) for s in scored},
         duplicates=duplicates,
     )
@@ -155,7 +162,13 @@ def _verdict(findings: Sequence[Finding], counts: Counts, resolved: Resolution) 
 
 
 def _limitations(
-    scores: Sequence[Score], counts: Counts, resolved: Resolution, duplicates: Duplicates, *, has_patients: bool
+    scores: Sequence[Score],
+    counts: Counts,
+    resolved: Resolution,
+    duplicates: Duplicates,
+    *,
+    has_patients: bool,
+    has_detail: bool,
 ) -> tuple[str, ...]:
     found = [score.blind_spots for score in scores]
     found += [
@@ -176,6 +189,8 @@ def _limitations(
     if resolved.patients < counts.reference_patients:
         blank = counts.reference_patients - resolved.patients
         found.append(f"{blank} held-out patients have only constant images and do not count")
+    if not has_detail:
+        found.append("the images are too small for near-duplicates among the real ones to be told from look-alikes")
     if duplicates.left_out:
         found.append(f"{len(duplicates.left_out)} held-out patients are training patients too and were left out")
     if duplicates.with_held_out:

@@ -38,6 +38,8 @@ LARGEST_RATIO = 0.3
 """Squared distance to a near-duplicate over that to the last of the ``NEIGHBOURS`` nearest other patients."""
 STEPS = 6
 """Of the alignment, which starts at none: near-duplicates lie nearly in place."""
+LEAST_SIDE = {2: 32, 3: 24}
+"""Voxels along the longest side, by the number of axes; smaller images show too little detail."""
 BLOCK_BYTES = 64 * 2**20
 """Working memory of one block of images or pairs; one at least."""
 
@@ -108,22 +110,25 @@ def _detail(images: Tensor, frame: Frame) -> Tensor:
     return made
 
 
+def shows_detail(images: Tensor) -> bool:
+    """Whether ``images`` (N, C, *S) are large enough for near-duplicates to be told from look-alikes."""
+    return max(images.shape[2:]) >= LEAST_SIDE[images.ndim - 2]
+
+
 def find_duplicates(train: ImageSet, reference: ImageSet, prints: Sequence[str | None]) -> Duplicates:
     """Images of two patients that are one: within ``train``, and of ``reference`` in ``train``.
 
+    Of images that are too small (``LEAST_SIDE``) only identical ones are found.
     ``prints`` are the ``fingerprints`` of the training images. Both sets on one grid, and apart: see ``check_apart``.
     """
-    numbers: dict[str, int] = {}
-    patients = torch.tensor([numbers.setdefault(patient, len(numbers)) for patient in train.patients])
-    strangers = torch.full((len(reference.names),), -1)
-    across = [
-        SamePair(train.names[b], train.patients[b], reference.names[a], reference.patients[a], correlation, False)
-        for a, b, correlation in look(train.voxels, patients, reference.voxels, strangers).duplicates()
-    ]
-    near = {
-        (min(a, b), max(a, b)): correlation
-        for a, b, correlation in look(train.voxels, patients, train.voxels, patients).duplicates()
-    }
+    near, across = {}, []
+    if shows_detail(train.voxels):
+        numbers: dict[str, int] = {}
+        patients = torch.tensor([numbers.setdefault(patient, len(numbers)) for patient in train.patients])
+        strangers = torch.full((len(reference.names),), -1)
+        across = look(train.voxels, patients, reference.voxels, strangers).duplicates()
+        for a, b, correlation in look(train.voxels, patients, train.voxels, patients).duplicates():
+            near[min(a, b), max(a, b)] = correlation
     within = {**near, **_repeats(train, prints)}
     return Duplicates(
         repeated=count_duplicates(list(prints)),
@@ -138,7 +143,10 @@ def find_duplicates(train: ImageSet, reference: ImageSet, prints: Sequence[str |
             )
             for (a, b), correlation in sorted(within.items())
         ),
-        with_held_out=tuple(across),
+        with_held_out=tuple(
+            SamePair(train.names[b], train.patients[b], reference.names[a], reference.patients[a], correlation, False)
+            for a, b, correlation in across
+        ),
         many_images=with_many_images(train.patients),
     )
 
