@@ -198,6 +198,8 @@ class AuditConfig:
     """Which similarity scores vote; each is tested, and the p-values are corrected for their number."""
     memory_mb: int = 1024
     """MiB of memory that comparing may take; what does not fit is kept in files of the output folder meanwhile."""
+    allow_overlap: bool = False
+    """Audit although patients are in both training and held-out images; these do not count as held-out then."""
 
     def __post_init__(self) -> None:
         at_least("audit.memory_mb", self.memory_mb, 64)

@@ -135,7 +135,7 @@ class AuditOptions:
     synthetic: Path
     """Folder (or .npz) of synthetic images."""
     out: Path
-    """Folder for audit.json."""
+    """Folder for audit.json, report.html and PRIVATE-names.json."""
     train: Path | None = None
     """Folder of the images the generator was trained on."""
     reference: Path | None = None

@@ -1,34 +1,45 @@
 """Is a synthetic image a copy of a training patient? Scores, calibration against held-out patients, a verdict.
 
     result = audit(synthetic, train, reference, AuditConfig())     # three lichen.images.ImageSet on one grid
-    print(summary(result)); sys.exit(result.exit_code)
+    write_audit(result, Path("out/audit.json"), inputs_sha256={}); sys.exit(result.exit_code)
 
 Knows images and nothing of models or energy: any generator's images can be audited. Torch is loaded only by ``audit``.
 """
 
+from lichen.audit.audit_file import AuditFile, read_audit, write_audit
 from lichen.audit.compare import audit
 from lichen.audit.conformal import bonferroni, conformal_p_values, patient_maxima
 from lichen.audit.fdr import benjamini_hochberg
+from lichen.audit.names import PRIVATE_NAMES, Names, keep_names, open_names
 from lichen.audit.resolution import Resolution, resolution
-from lichen.audit.result import AuditResult, Counts, Finding, Verdict, write_audit
+from lichen.audit.result import AuditResult, Counts, Duplicates, Finding, SamePair, Transform, Verdict
 from lichen.audit.scores import Nearest, Score, Search, find_score, register, score_names
 from lichen.audit.summary import summary
 
 __all__ = [
+    "PRIVATE_NAMES",
+    "AuditFile",
     "AuditResult",
     "Counts",
+    "Duplicates",
     "Finding",
+    "Names",
     "Nearest",
     "Resolution",
+    "SamePair",
     "Score",
     "Search",
+    "Transform",
     "Verdict",
     "audit",
     "benjamini_hochberg",
     "bonferroni",
     "conformal_p_values",
     "find_score",
+    "keep_names",
+    "open_names",
     "patient_maxima",
+    "read_audit",
     "register",
     "resolution",
     "score_names",

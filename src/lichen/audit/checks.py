@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lichen.images.types import ImageSet
+
+MANY_IMAGES = 10
+"""Fewer images of one patient are not many."""
+MANY_TIMES = 5
+"""Nor are these unless they are more than so many times the median over the patients."""
 
 
 def check_sets(synthetic: ImageSet, train: ImageSet, reference: ImageSet) -> None:
@@ -30,6 +39,26 @@ def check_sets(synthetic: ImageSet, train: ImageSet, reference: ImageSet) -> Non
         _check_finite(images, what)
 
 
+def set_apart(
+    train: ImageSet, reference: ImageSet, train_prints: list[str | None], *, allowed: bool
+) -> tuple[ImageSet, tuple[str, ...]]:
+    """The held-out images without those of training patients, and who these patients are.
+
+    A patient is shared by name, or by an image that is identical to a training image. Raises ``AuditError`` if there
+    are such patients and it is not ``allowed``, or if nobody else is held out.
+    """
+    prints = fingerprints(reference.voxels)
+    if not allowed:
+        check_apart(train, reference, train_prints, prints)
+        return reference, ()
+    seen = set(train_prints) - {None}
+    same = {patient for patient, print_ in zip(reference.patients, prints, strict=True) if print_ in seen}
+    shared = same | (known_patients(train) & known_patients(reference))
+    apart = without(reference, shared)
+    _check_not_empty(apart, "every held-out patient is a training patient too", "give real images of other patients")
+    return apart, tuple(sorted(shared))
+
+
 def check_apart(
     train: ImageSet, reference: ImageSet, train_prints: list[str | None], reference_prints: list[str | None]
 ) -> None:
@@ -37,6 +66,7 @@ def check_apart(
 
     Such a held-out patient resembles the training set as a copy does, and would make copies look usual.
     """
+    allow = "or leave those patients out of the held-out ones with --audit.allow-overlap"
     if shared := sorted(known_patients(train) & known_patients(reference)):
         patient = shared[0]
         in_train = train.names[train.patients.index(patient)]
@@ -44,7 +74,7 @@ def check_apart(
         raise AuditError(
             f"patient {patient} is in both training ({in_train}) and held-out images ({in_reference})"
             f"{_and_more(shared)}",
-            fix="move each patient's images to one side; if equal names mean different patients, rename one side",
+            fix=f"move each patient's images to one side (rename patients if equal names mean different ones), {allow}",
         )
     held_out = dict(zip(reference_prints, reference.names, strict=True))
     same = [
@@ -56,8 +86,28 @@ def check_apart(
         raise AuditError(
             f"training image {same[0][0]} and held-out image {same[0][1]} are identical in every voxel"
             f"{_and_more(same)}",
-            fix="remove it from the held-out images; the two are the same patient under two names",
+            fix=f"remove it from the held-out images (the two are one patient under two names), {allow}",
         )
+
+
+def without(images: ImageSet, patients: Collection[str]) -> ImageSet:
+    """``images`` without those of ``patients``."""
+    kept = [i for i, patient in enumerate(images.patients) if patient not in patients]
+    if len(kept) == len(images.names):
+        return images
+    names, owners = (tuple(values[i] for i in kept) for values in (images.names, images.patients))
+    return replace(images, voxels=images.voxels[kept], names=names, patients=owners)
+
+
+def with_many_images(patients: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Patients with at least ``MANY_IMAGES`` images and more than ``MANY_TIMES`` the median, the most first.
+
+    ``patients`` (N,) of N images. A generator sees such a patient as often as it sees others together.
+    """
+    images = Counter(patients)
+    limit = MANY_TIMES * median(images.values())
+    found = [(patient, count) for patient, count in images.items() if count >= MANY_IMAGES and count > limit]
+    return tuple(sorted(found, key=lambda entry: (-entry[1], entry[0])))
 
 
 def fingerprints(images: Tensor) -> list[str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,8 @@ from lichen.audit.fdr import benjamini_hochberg
 from lichen.audit.resolution import Resolution, resolution
 from lichen.audit.result import AuditResult, Counts, Finding, Verdict
 from lichen.audit.scores import Score, find_score
+from lichen.audit.result import AuditResult, Counts, Duplicates, Finding, Verdict
+from lichen.audit.scores import NEIGHBOURS, Nearest, Score, Search, find_score
 from lichen.progress import Step, silent
 from lichen.team import ALONE, Team
 
@@ -34,7 +36,7 @@ class _Scored:
     similarity: NDArray[np.float64]  # (m,) to the nearest training image
     nearest: NDArray[np.int64]  # (m,) its position; -1: none
     p_values: NDArray[np.float64]  # (m,)
-    patients: int  # n
+    null: NDArray[np.float64]  # (n,) of the n held-out patients
 
 
 def audit(
@@ -61,11 +63,14 @@ def audit(
     """
     from lichen.audit.checks import check_apart, check_sets, count_duplicates, fingerprints, known_patients
     from lichen.audit.searching import Searching
+    from lichen.audit.checks import check_sets, fingerprints, known_patients, set_apart
+    from lichen.audit.duplicates import find_duplicates, shows_detail
 
     scores = [find_score(name) for name in dict.fromkeys(config.scores)]
     check_sets(synthetic, train, reference)
     train_prints = fingerprints(train.voxels)
-    check_apart(train, reference, train_prints, fingerprints(reference.voxels))
+    reference, left_out = set_apart(train, reference, train_prints, allowed=config.allow_overlap)
+    duplicates = replace(find_duplicates(train, reference, train_prints), left_out=left_out)
     first_of = {print_: at for at, print_ in reversed(list(enumerate(train_prints))) if print_ is not None}
     identical = [first_of.get(print_, -1) if print_ else -1 for print_ in fingerprints(synthetic.voxels)]
 
@@ -86,13 +91,13 @@ def audit(
         synthetic_not_comparable=sum(all(v is None for v in f.similarities.values()) for f in findings),
         train_images=len(train.names),
         train_patients=len(set(train.patients)),
-        train_duplicates=count_duplicates(train_prints),
+        train_duplicates=duplicates.repeated,
         reference_images=len(reference.names),
         reference_patients=len(set(reference.patients)),
     )
     # A copy that only one score sees must be found with the patients that this score has: the fewest count.
     resolved = resolution(
-        min(s.patients for s in scored), len(scored), config.false_discovery_rate, config.detectable_share
+        min(len(s.null) for s in scored), len(scored), config.false_discovery_rate, config.detectable_share
     )
     return AuditResult(
         verdict=_verdict(findings, counts, resolved),
@@ -100,7 +105,16 @@ def audit(
         counts=counts,
         resolution=resolved,
         findings=findings,
-        limitations=_limitations(scores, counts, resolved, has_patients=bool(known_patients(reference))),
+        limitations=_limitations(
+            scores,
+            counts,
+            resolved,
+            duplicates,
+            has_patients=bool(known_patients(reference)),
+            has_detail=shows_detail(train.voxels),
+        ),
+        calibration={s.name: tuple(s.null.tolist()) for s in scored},
+        duplicates=duplicates,
     )
 
 
@@ -115,7 +129,7 @@ def _score(score: Score, synthetic: ImageSet, reference: ImageSet, searching: Se
         similarity=similarity,
         nearest=found.index[:, 0].numpy(),
         p_values=conformal_p_values(similarity, null),
-        patients=len(null),
+        null=null,
     )
 
 
@@ -144,7 +158,13 @@ def _verdict(findings: Sequence[Finding], counts: Counts, resolved: Resolution) 
 
 
 def _limitations(
-    scores: Sequence[Score], counts: Counts, resolved: Resolution, *, has_patients: bool
+    scores: Sequence[Score],
+    counts: Counts,
+    resolved: Resolution,
+    duplicates: Duplicates,
+    *,
+    has_patients: bool,
+    has_detail: bool,
 ) -> tuple[str, ...]:
     found = [score.blind_spots for score in scores]
     found += [
@@ -165,4 +185,13 @@ def _limitations(
     if resolved.patients < counts.reference_patients:
         blank = counts.reference_patients - resolved.patients
         found.append(f"{blank} held-out patients have only constant images and do not count")
+    if not has_detail:
+        found.append("the images are too small for near-duplicates among the real ones to be told from look-alikes")
+    if duplicates.left_out:
+        found.append(f"{len(duplicates.left_out)} held-out patients are training patients too and were left out")
+    if duplicates.with_held_out:
+        found.append(
+            f"{len(duplicates.with_held_out)} held-out images are nearly a training image and make copies look usual; "
+            "fewer copies are found than without them"
+        )
     return tuple(found)

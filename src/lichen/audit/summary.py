@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lichen.audit.names import PRIVATE_NAMES
+
 if TYPE_CHECKING:
+    from lichen.audit.names import Names
+    from lichen.audit.rates import Rate
     from lichen.audit.result import AuditResult, Finding
 
+_LINES = 10
 _LISTED = 3
 
 
-def summary(result: AuditResult) -> str:
-    """At most ten lines, without a closing newline; names the three most unusual of the flagged images."""
+def summary(result: AuditResult, names: Names) -> str:
+    """At most ten lines, without a closing newline; shows the most unusual of the flagged images, three at most.
+
+    Training patients and images are called by ``names``.
+    """
     counts, resolved, config = result.counts, result.resolution, result.settings
     pool = f"{_images(counts.train_images)} of {counts.train_patients} training patients"
-    lines = [
+    copies, passed = len(result.copies), len(result.passed_names)
+    innocent = f", of which {config.false_discovery_rate:.0%} may be innocent" if copies else ""
+    looked_up = f"; {PRIVATE_NAMES} says whom they copy" if copies else ""
+    head = [
         f"verdict     {_verdict(result)}",
         f"compared    {_images(counts.synthetic_images)} with {pool}, by {' and '.join(config.scores)}",
         f"calibrated  on {resolved.patients} held-out patients; smallest possible p = {resolved.smallest_p:.2g}",
         f"resolution  {_resolution(result)}",
-        f"flagged     {len(result.copies)}, of which {config.false_discovery_rate:.0%} may be innocent"
-        if result.copies
-        else "flagged     0",
-        *(f"            {_pair(finding)}" for finding in result.copies[:_LISTED]),
-        f"not flagged {len(result.passed_names)}",
+        f"flagged     {copies}{innocent}; not flagged {passed}{looked_up}",
     ]
-    if counts.train_duplicates:
-        lines.append(f"duplicates  {counts.train_duplicates} training images repeat an earlier one")
-    return "\n".join([*lines, f"not tested  {len(result.limitations)} things, listed in audit.json"][:10])
+    tail = [*_rates(result), *_self_test(result), *_duplicates(result)]
+    tail.append(f"not tested  {len(result.limitations)} things, listed in audit.json")
+    room = min(_LISTED, _LINES - len(head) - len(tail))
+    return "\n".join([*head, *(f"            {_pair(finding, names)}" for finding in result.copies[:room]), *tail])
 
 
 def _verdict(result: AuditResult) -> str:
@@ -55,9 +63,54 @@ def _resolution(result: AuditResult) -> str:
     return f"{seen}; {resolved.patients_needed} more held-out patients are needed for {wanted}"
 
 
-def _pair(finding: Finding) -> str:
+def _rates(result: AuditResult) -> list[str]:
+    if result.copy_rate is None:
+        return []
+    words = f"copy rate   {_rate(result.copy_rate)} of {_images(result.counts.synthetic_images)}"
+    if result.memorised_patients is not None:
+        words += f"; {_rate(result.memorised_patients)} of the training patients memorised"
+    return [words]
+
+
+def _rate(rate: Rate) -> str:
+    if not rate.estimate:
+        return f"at most {rate.high:.1%}"
+    return f"{rate.estimate:.1%} ({rate.low:.1%} to {rate.high:.1%})"
+
+
+def _self_test(result: AuditResult) -> list[str]:
+    known = [tested for tested in result.self_test.tested if tested.power is not None] if result.self_test else []
+    if not known:
+        return []
+    best, least = max(known, key=lambda t: t.power or 0.0), min(known, key=lambda t: t.power or 0.0)
+    found = f"{best.power:.0%} ({best.name}) to {least.power:.0%} ({least.name})"
+    return [f"self-test   {len(known)} kinds of planted copies; found: {found}"]
+
+
+def _duplicates(result: AuditResult) -> list[str]:
+    found, repeated = result.duplicates, result.counts.train_duplicates
+    parts = [f"{repeated} training images repeat an earlier one"] if repeated else []
+    if found is not None:
+        parts += [
+            words.format(len(entries))
+            for entries, words in (
+                (found.within_training, "{} pairs of two patients are one image"),
+                (found.with_held_out, "{} held-out images are nearly a training image"),
+                (found.left_out, "{} shared patients left out"),
+                (found.many_images, "{} patients have very many images"),
+            )
+            if entries
+        ]
+    return [f"real images {'; '.join(parts)}"] if parts else []
+
+
+def _pair(finding: Finding, names: Names) -> str:
     nearness = "identical" if finding.is_identical else f"{finding.score} {finding.similarity:.3f}"
-    return f"{finding.name} ~ {finding.nearest_image} ({nearness}, p = {finding.p_value:.2g})"
+    whose = "nothing"
+    if finding.nearest_image is not None and finding.nearest_patient is not None:
+        image, patient = finding.nearest_image, finding.nearest_patient
+        whose = f"{names.image(image, patient)} of {names.patient(patient)}"
+    return f"{finding.name} ~ {whose} ({nearness}, p = {finding.p_value:.2g})"
 
 
 def _images(count: int) -> str:

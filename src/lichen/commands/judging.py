@@ -14,10 +14,11 @@ def audit(arguments: list[str]) -> int:
     from lichen.options import AuditOptions
 
     options = parse(AuditOptions, "audit", arguments)
-    from lichen.audit import summary, write_audit
+    from lichen.audit import open_names, summary, write_audit
     from lichen.chain import audit_folders, audit_with_run, holding
     from lichen.config import RunConfig
     from lichen.errors import ConfigError
+    from lichen.report import write_audit_report
     from lichen.runs import RunFolder
     from lichen.settings import load_settings
     from lichen.watch import watching
@@ -38,11 +39,12 @@ def audit(arguments: list[str]) -> int:
                 "an audit needs the training images and real images of other patients",
                 fix="give --train DIR and --reference DIR, or --run RUN for those of a run folder",
             )
-        if team.leads:
-            write_audit(result, options.out / "audit.json", inputs_sha256=inputs)
-    if not team.leads:
-        return 0
-    show(options.json, result.as_json(), f"{summary(result)}\nfile        {options.out / 'audit.json'}")
+        if not team.leads:
+            return 0
+        written = write_audit(result, options.out / "audit.json", inputs_sha256=inputs)
+        page = write_audit_report(options.out / "audit.json")
+    words = f"{summary(result, open_names(options.out))}\nfiles       {options.out / 'audit.json'}, {page}"
+    show(options.json, written, words)
     return result.exit_code
 
 

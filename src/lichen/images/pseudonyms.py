@@ -31,10 +31,14 @@ def pseudonyms(environment: Mapping[str, str] | None = None) -> Pseudonym:
 
     Raises ImageError if the key cannot be read or kept, or is too short.
     """
-    key = _key(os.environ if environment is None else environment)
+    return keyed(_key(os.environ if environment is None else environment))
+
+
+def keyed(key: bytes) -> Pseudonym:
+    """A function that replaces values by pseudonyms with ``key``: HMAC-SHA256, cut to ``DIGITS`` digits."""
 
     def pseudonym(kind: str, value: str) -> str:
-        digest = hmac.new(key, f"{kind}\x1f{value}".encode(), hashlib.sha256).hexdigest()
+        digest = hmac.new(key, f"{kind}\x1f{value}".encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
         return f"{kind}-{digest[:DIGITS]}"
 
     return pseudonym

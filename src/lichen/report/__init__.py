@@ -4,9 +4,10 @@ The page is drawn from the files of the run folder alone and computes nothing ne
 calculated in the reader's browser from figures in the page.
 """
 
+from lichen.report.audit_page import write_audit_report
 from lichen.report.charts import Bar, Part
 from lichen.report.formats import Span
 from lichen.report.page import write_report
 from lichen.report.standalone import bars_file
 
-__all__ = ["Bar", "Part", "Span", "bars_file", "write_report"]
+__all__ = ["Bar", "Part", "Span", "bars_file", "write_audit_report", "write_report"]

@@ -52,14 +52,14 @@ def bar_chart(bars: Sequence[Bar], *, name: str, title: str, description: str, u
     bottom = len(bars) * _ROW + 4
     body = [_hatches(name)]
     for tick in scale.ticks:
-        body.append(_line("grid", scale(tick), 0, scale(tick), bottom))
+        body.append(line("grid", scale(tick), 0, scale(tick), bottom))
         anchor = "start" if tick == 0 else "middle"
-        body.append(_text("tick", scale(tick) if tick else 0, bottom + 15, tick_label(tick), anchor))
+        body.append(text("tick", scale(tick) if tick else 0, bottom + 15, tick_label(tick), anchor))
     for row, bar in enumerate(bars):
         body.append(_bar(bar, row * _ROW, scale, unit, name))
-    body.append(_line("axis", 1, 0, 1, bottom))
-    body.append(_text("axis-title", WIDTH, bottom + 33, f"{axis} ({unit.symbol})", "end"))
-    return _figure(name, title, description, bottom + 40, body)
+    body.append(line("axis", 1, 0, 1, bottom))
+    body.append(text("axis-title", WIDTH, bottom + 33, f"{axis} ({unit.symbol})", "end"))
+    return figure_of(name, title, description, bottom + 40, body)
 
 
 def _bar(bar: Bar, y: float, scale: Scale, unit: Unit, name: str) -> Markup:
@@ -68,7 +68,7 @@ def _bar(bar: Bar, y: float, scale: Scale, unit: Unit, name: str) -> Markup:
         Markup(
             '<text x="6" y="{:.1f}"><tspan class="row-label">{}</tspan><tspan class="row-note" dx="7">{}</tspan></text>'
         ).format(y + 15, head, _shorten(bar.note, _LONGEST_HEAD - len(head))),
-        _text("row-value" if bar.span.top is not None else "row-absent", WIDTH, y + 15, bar.words, "end"),
+        text("row-value" if bar.span.top is not None else "row-absent", WIDTH, y + 15, bar.words, "end"),
     ]
     low, high = (None if end is None else end / unit.size for end in (bar.span.low, bar.span.high))
     at = 0.0
@@ -80,9 +80,9 @@ def _bar(bar: Bar, y: float, scale: Scale, unit: Unit, name: str) -> Markup:
         marks.append(_block("range", scale(low or 0.0), scale(high or 0.0), y, name, f"{bar.label}: {bar.words}"))
     elif low is not None and high is not None and high > low:
         middle = y + _BAR_DROP + _BAR / 2
-        marks.append(_line("whisker-halo", scale(low), middle, scale(high), middle))
-        marks.append(_line("whisker", scale(low), middle, scale(high), middle))
-        marks.extend(_line("whisker", scale(end), middle - 4, scale(end), middle + 4) for end in (low, high))
+        marks.append(line("whisker-halo", scale(low), middle, scale(high), middle))
+        marks.append(line("whisker", scale(low), middle, scale(high), middle))
+        marks.extend(line("whisker", scale(end), middle - 4, scale(end), middle + 4) for end in (low, high))
     return Markup("<g><title>{}: {}, {}</title>{}</g>").format(bar.label, bar.words, bar.note, Markup().join(marks))
 
 
@@ -97,7 +97,7 @@ def _block(kind: Kind, start: float, end: float, y: float, name: str, title: str
 def swatch(kind: Kind | Literal["whisker"], name: str) -> Markup:
     """A small sample of how ``kind`` is drawn, for a legend; decorative, the legend's words say it."""
     if kind == "whisker":
-        inner = _line("whisker", 2, 7, 24, 7) + _line("whisker", 2, 3, 2, 11) + _line("whisker", 24, 3, 24, 11)
+        inner = line("whisker", 2, 7, 24, 7) + line("whisker", 2, 3, 2, 11) + line("whisker", 24, 3, 24, 11)
     else:
         inner = _hatches(name) + _block(kind, 1, 25, 1 - _BAR_DROP, name, kind)
     return Markup('<svg class="swatch" viewBox="0 0 26 15" width="26" height="15" aria-hidden="true">{}</svg>').format(
@@ -133,12 +133,12 @@ def line_chart(
     y_scale = line_scale([y for _, y in kept], bottom, top)
     body = []
     for tick in y_scale.ticks:
-        body.append(_line("grid", left, y_scale(tick), right, y_scale(tick)))
-        body.append(_text("tick", left - 7, y_scale(tick) + 3.5, tick_label(tick), "end"))
+        body.append(line("grid", left, y_scale(tick), right, y_scale(tick)))
+        body.append(text("tick", left - 7, y_scale(tick) + 3.5, tick_label(tick), "end"))
     for tick in x_scale.ticks:
-        body.append(_line("axis", x_scale(tick), bottom, x_scale(tick), bottom + 4))
-        body.append(_text("tick", x_scale(tick), bottom + 17, tick_label(tick), "middle"))
-    body.append(_line("axis", left, bottom, right, bottom))
+        body.append(line("axis", x_scale(tick), bottom, x_scale(tick), bottom + 4))
+        body.append(text("tick", x_scale(tick), bottom + 17, tick_label(tick), "middle"))
+    body.append(line("axis", left, bottom, right, bottom))
     path = "M" + "L".join(f"{x_scale(x):.1f} {y_scale(y):.1f}" for x, y in kept)
     body.append(Markup('<path class="curve" d="{}"/>').format(path))
     last_x, last_y = kept[-1]
@@ -146,11 +146,11 @@ def line_chart(
         Markup('<circle class="curve-end" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(x_scale(last_x), y_scale(last_y))
     )
     label_y = y_scale(last_y) + (-9 if y_scale(last_y) > top + 12 else 18)
-    body.append(_text("curve-label", x_scale(last_x) + 4, label_y, tick_label(float(f"{last_y:.3g}")), "end"))
+    body.append(text("curve-label", x_scale(last_x) + 4, label_y, tick_label(float(f"{last_y:.3g}")), "end"))
     kind = "log scale" if y_scale.is_log else "linear scale"
-    body.append(_text("axis-title", 0, 11, f"{y_axis} ({kind})", "start"))
-    body.append(_text("axis-title", right, _LINE_HEIGHT - 6, x_axis, "end"))
-    return _figure(name, title, description, _LINE_HEIGHT, body)
+    body.append(text("axis-title", 0, 11, f"{y_axis} ({kind})", "start"))
+    body.append(text("axis-title", right, _LINE_HEIGHT - 6, x_axis, "end"))
+    return figure_of(name, title, description, _LINE_HEIGHT, body)
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -165,18 +165,21 @@ def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [*kept, points[-1]]
 
 
-def _figure(name: str, title: str, description: str, height: float, body: Iterable[Markup]) -> Markup:
+def figure_of(name: str, title: str, description: str, height: float, body: Iterable[Markup]) -> Markup:
+    """A chart of ``body`` with a title and a description for those who cannot see it."""
     return Markup(
         '<svg class="chart" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-labelledby="{n}-title {n}-desc">'
         '<title id="{n}-title">{}</title><desc id="{n}-desc">{}</desc>{}</svg>'
     ).format(WIDTH, height, title, description, Markup("\n").join(body), n=name)
 
 
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    """A line whose colour the style sheet gives to its ``kind``."""
     return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, x1, y1, x2, y2)
 
 
-def _text(kind: str, x: float, y: float, words: str, anchor: str) -> Markup:
+def text(kind: str, x: float, y: float, words: str, anchor: str) -> Markup:
+    """Words at a place; ``anchor``: start, middle or end."""
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(kind, x, y, anchor, words)
 
 

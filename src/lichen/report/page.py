@@ -59,7 +59,7 @@ def write_report(run_dir: Path) -> Path:
     if not run_dir.is_dir():
         raise RunError(f"{run_dir} is no folder", fix="give the folder of a run, e.g. one that `lichen runs` lists")
     path = run_dir / "report.html"
-    write_text(path, _render(_gather(run_dir)))
+    write_text(path, render("report.html", _gather(run_dir)))
     return path
 
 
@@ -88,7 +88,8 @@ def _gather(run_dir: Path) -> Page:
     )
 
 
-def _render(page: Page) -> str:
+def render(template: str, page: object) -> str:
+    """A template of this folder with ``page`` filled in; every text in it is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -97,7 +98,7 @@ def _render(page: Page) -> str:
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     style = Markup((here / "report.css").read_text(encoding="utf-8"))  # noqa: S704 (our own file, no data in it)
-    html = environment.get_template("report.html").render(page=page, style=style)
+    html = environment.get_template(template).render(page=page, style=style)
     # file names may hold bytes that are no text; UTF-8 cannot carry them
     return html.encode("utf-8", errors="replace").decode("utf-8")
 

@@ -49,6 +49,13 @@ def line_scale(values: Sequence[float], start: float, end: float) -> Scale:
         margin = (high / low) ** 0.04
         low, high = low / margin, high * margin
         return Scale(low, high, start, end, is_log=True, ticks=_log_ticks(low, high))
+    return interval_scale(sized, start, end)
+
+
+def interval_scale(values: Sequence[float], start: float, end: float) -> Scale:
+    """A linear scale between round figures that holds ``values``, with or without zero."""
+    sized = [value if abs(value) > LEAST_SIZE else 0.0 for value in values]
+    low, high = min(sized), max(sized)
     step = _round_step(((high - low) or abs(high) or 1.0) / 4)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     last = max(last, first + 1)

@@ -1,15 +1,21 @@
-"""What the audit found, in words: verdict, what it rests on, what was not tested, and the copies by name."""
+"""What the audit found, in words: verdict, what it rests on, what was not tested, and the copies.
+
+Real patients and images are shown by their pseudonyms; whatever else an audit file says in their place is not shown.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from lichen.report.audit_details import Details, audit_details, pseudonym, rate_words
 from lichen.report.evidence import Document, Facts
 from lichen.report.formats import NOT_RECORDED, figure, plural, whole
 
 Tone = Literal["good", "bad", "unsure"]
 
+PRIVATE_NAMES = "PRIVATE-names.json"
+"""The file beside an audit that says whom its pseudonyms stand for."""
 MOST_COPIES = 200
 """Rows of the table of copies; the rest are in the audit file."""
 
@@ -22,6 +28,8 @@ class Finding:
     is_copy: bool | None
     is_identical: bool
     nearest: str | None
+    """Pseudonym of the training image nearest to it."""
+    nearest_patient: str | None
     score: float | None
     score_name: str
     p_value: float | None
@@ -64,6 +72,10 @@ class AuditSection:
     copies: tuple[Finding, ...]
     copies_left_out: int
     generator_sha256: str | None = None
+    finer: str = ""
+    """How a finer verdict could be had."""
+    details: Details = field(default_factory=Details)
+    private_names: str = PRIVATE_NAMES
 
 
 def audit_section(document: Document) -> AuditSection:
@@ -85,6 +97,8 @@ def audit_section(document: Document) -> AuditSection:
         tuple(copies[:MOST_COPIES]),
         max(len(copies) - MOST_COPIES, 0),
         facts.text("inputs", "generator"),
+        _finer(facts.at("resolution")),
+        audit_details(facts),
     )
 
 
@@ -97,12 +111,22 @@ def _finding(facts: Facts) -> Finding | None:
         # an image that could not be compared was not found innocent
         is_copy if is_copy or score is not None else None,
         facts.flag("identical") is True,
-        facts.text("nearest_image"),
+        pseudonym(facts, "nearest_image"),
+        pseudonym(facts, "nearest"),
         score,
         facts.text("score_name") or "",
         facts.number("p_value"),
         facts.text("sha256"),
     )
+
+
+def _finer(resolution: Facts) -> str:
+    patients, needed = resolution.number("patients"), resolution.number("patients_needed")
+    if patients is None:
+        return ""
+    if needed:
+        return f"{plural(needed, 'more held-out patient')} would make the share of copies found as small as was asked."
+    return f"To halve the smallest share of copies found takes {plural(patients + 1, 'more held-out patient')}."
 
 
 def _most_certain_first(finding: Finding) -> tuple[bool, float, float, str]:
@@ -134,15 +158,18 @@ def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
     said = facts.text("verdict")
     if copies or said == "copies":
         count = plural(copies, "copy") if copies else "Copies"
+        rate = rate_words(facts.at("copy_rate"))
         return Verdict(
             "bad",
             f"{count} of a training image" if copies == 1 else f"{count} of training images",
             f"Found among {plural(tested, 'synthetic image')}. A copy is an image of a patient: "
-            "do not share this set as it is. The images that passed are below.",
+            "do not share this set as it is." + (f" Corrected for what was missed: {rate} are copies." if rate else ""),
         )
     if said == "clean":
         share = facts.number("resolution", "detectable_share")
         limit = f"Copies that make up less than {share:.1%} of the set may go unnoticed." if share is not None else ""
+        if (high := facts.number("copy_rate", "high")) is not None:
+            limit += f" At most {high:.1%} of the images are copies of the kinds that were planted (95 % confidence)."
         return Verdict(
             "good",
             "No copy found",
