@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch.nn import functional
@@ -96,15 +96,25 @@ def locate(transforms: Tensor, frame: Frame) -> Tensor:
     return moved / (torch.tensor(frame.extent, device=transforms.device) / 2)
 
 
+def locate_back(transforms: Tensor, frame: Frame) -> Tensor:
+    """Where each voxel of the query lies in the training image, (B, V, d) in the units of ``locate``: its inverse."""
+    matrix, shift = matrices(transforms, frame)
+    moved = (frame.points(transforms.device) - shift[:, None]) @ torch.linalg.inv(matrix).transpose(1, 2)
+    return moved / (torch.tensor(frame.extent, device=transforms.device) / 2)
+
+
 def inside(located: Tensor) -> Tensor:
     """Which of the points ``located`` (B, V, d) lie in the field of the query, (B, V) bool."""
     return (located.abs() <= 1).all(-1)
 
 
-def sample(images: Tensor, located: Tensor) -> Tensor:
-    """``images`` (B, C, *S) read at points (B, V, d) by linear interpolation, (B, C, V); edges continue outside."""
+def sample(images: Tensor, located: Tensor, *, padding: Literal["border", "zeros"] = "border") -> Tensor:
+    """``images`` (B, C, *S) read at points (B, V, d) by linear interpolation, (B, C, V); edges continue outside.
+
+    With ``padding`` "zeros" there is 0 outside.
+    """
     grid = located.flip(-1).reshape(len(images), located.shape[1], *[1] * (images.ndim - 3), images.ndim - 2)
-    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False).flatten(2)
+    return functional.grid_sample(images, grid, padding_mode=padding, align_corners=False).flatten(2)
 
 
 def mirrored(images: Tensor) -> Tensor:
