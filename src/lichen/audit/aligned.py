@@ -46,7 +46,9 @@ COARSE_SIDE = {2: 16, 3: 12}
 BAND = {2: Band(1.5, 4.0), 3: Band(1.0, 3.0)}
 """Noise filter and window of the contrast, in voxels of the fine grid; half as many on the grid half as fine."""
 NOISY_BAND = Band(3.0, 6.0)
-"""Tried as well for pictures with more noise than training images have; a volume has voxels enough without."""
+"""Tried as well for pictures under strong noise; a volume has voxels enough without."""
+NOISY = 2.0
+"""What strong noise is: so many times the ``roughness`` that only one in fifty training images surpasses."""
 COARSE_BLUR, COARSE_WINDOW = 0.8, 3.0
 """The same on the coarse grid."""
 COARSE_STEPS, HALF_STEPS, FINE_STEPS = 5, 6, 3
@@ -156,8 +158,8 @@ class AlignedSearch:
     """(M, C, *S), the images that were given."""
     patient: Tensor
     """(M',) int64, whose images they are."""
-    roughest: float
-    """The ``roughness`` that only few training images surpass; more is noise."""
+    noisy: float
+    """The ``roughness`` from which on an image is taken to be under strong noise."""
 
     def __call__(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Nearest:
         """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), relative to the next nearest ones."""
@@ -200,10 +202,10 @@ class AlignedSearch:
         pairs = pairs.where(pairs.correlation >= plain.correlation, plain)
         correlation = self._as_made(pairs, queries, BAND[queries.ndim - 2]).maximum(pairs.correlation)
         similarity = _relative(correlation)
-        if queries.ndim == 4 and bool((rough := roughness(queries, self.levels[2].frame) > self.roughest).any()):
+        if queries.ndim == 4 and bool((rough := roughness(queries, self.levels[2].frame) > self.noisy).any()):
             part = Pairs(*(tensor[rough] for tensor in _tensors(pairs)))
-            seen_coarser = _relative(self._as_made(part, queries[rough], NOISY_BAND))
-            similarity[rough] = similarity[rough].maximum(seen_coarser)
+            coarser = _relative(self._as_made(part, queries[rough], NOISY_BAND))
+            similarity[rough] = similarity[rough].maximum(coarser)
         similarity, order = similarity.sort(dim=1, descending=True, stable=True)
         found = Pairs(correlation, pairs.index, pairs.transform, pairs.mirror).taken(order[:, :k])
         index = self.index[found.index.clamp(min=0)].where(found.index >= 0, -1)
@@ -267,8 +269,8 @@ def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None
     rough = torch.cat(
         [pool[:0].flatten(), *(roughness(pool[block], fine) for block in _blocks(len(pool), 64 * mask.numel()))]
     )
-    roughest = float(rough.quantile(0.98)) if len(rough) else 0.0
-    return AlignedSearch(candidates, levels, kept, mask, given, patient, roughest)
+    noisy = NOISY * float(rough.quantile(0.98)) if len(rough) else torch.inf
+    return AlignedSearch(candidates, levels, kept, mask, given, patient, noisy)
 
 
 def _slots(patient: Tensor) -> Tensor:

@@ -276,7 +276,7 @@ def _without_own(
 
 
 def _share(p_values: NDArray[np.float64], level: float) -> float | None:
-    return float((p_values <= level).mean()) if len(p_values) else None
+    return float((p_values <= level).mean()) if len(p_values) and level < 1 else None  # p = 1 is no evidence
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

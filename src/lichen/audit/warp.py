@@ -120,3 +120,14 @@ def sample(images: Tensor, located: Tensor, *, padding: Literal["border", "zeros
 def mirrored(images: Tensor) -> Tensor:
     """``images`` (N, C, *S) with left and right exchanged: the columns of a picture, the first axis of a volume."""
     return images.flip(2 + left_right(images.ndim - 2))
+
+
+def moved_onto(query: Tensor, transform: Tensor, *, mirror: bool, frame: Frame) -> Tensor:
+    """``query`` (C, *S) brought onto the training image it was aligned with, (C, *S), for looking at the two together.
+
+    ``transform`` (P,) and ``mirror`` as the alignment found them; ``frame`` is the grid of ``query``, of any fineness.
+    Where the query shows nothing its edge goes on.
+    """
+    images = query[None]
+    where = locate(transform[None].to(query.device), frame)
+    return sample(mirrored(images) if mirror else images, where).reshape(query.shape)
