@@ -13,10 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lichen.audit import aligned, audit, find_score
 from lichen.audit.aligned import Pairs, prepare
 from lichen.audit.coarse import Coarse
-from lichen.audit.contrast import even_contrast
+from lichen.audit.contrast import even_contrast, roughness
 from lichen.audit.refine import climb
 from lichen.audit.relative import relative_to_next
-from lichen.audit.warp import Frame, inside, limits, locate, matrices, mirrored, sample
+from lichen.audit.render import Band, as_made, rendered
+from lichen.audit.warp import Frame, inside, limits, locate, locate_back, matrices, mirrored, moved_onto, sample
 from lichen.config import AuditConfig
 from lichen.images import ImageSet, load_set
 from lichen.images.phantoms import phantom_source
@@ -302,3 +303,75 @@ def test_an_audit_by_the_aligned_score_finds_moved_copies_that_plain_correlation
 
 def _part(images: ImageSet, part: slice) -> ImageSet:
     return ImageSet(images.voxels[part], images.names[part], images.patients[part], images.affine)
+
+
+@pytest.mark.parametrize(("frame", "transform"), [MOVED[0], MOVED[6], MOVED[9]])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_query_is_brought_back_onto_the_training_image(frame: Frame, transform: list[float], flip: bool) -> None:
+    image, moved = _waves(frame, 3), _waves(frame, 3, transform)
+    query = mirrored(moved)[0] if flip else moved[0]
+    back = moved_onto(query, torch.tensor(transform), mirror=flip, frame=frame)[None]
+    shown = inside(locate(torch.tensor([transform]), frame)).reshape(1, 1, *frame.size)
+    before, after = (torch.corrcoef(torch.stack([x[shown], image[shown]]))[0, 1] for x in (query[None], back))
+    assert after > 0.97
+    assert after > before
+
+
+@pytest.mark.parametrize(("frame", "transform"), MOVED)
+def test_the_way_back_undoes_the_way_there(frame: Frame, transform: list[float]) -> None:
+    row = torch.tensor([transform])
+    matrix, shift = matrices(row, frame)
+    half = torch.tensor(frame.extent) / 2
+    back = locate_back(row, frame) * half
+    torch.testing.assert_close(back @ matrix.transpose(1, 2) + shift, frame.points(row.device)[None], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_copy_rendered_as_it_was_made_matches_perfectly(dark: bool) -> None:
+    image, row = _waves(PICTURE, 3), torch.tensor([[0.06, -0.05, 0.0, math.log(0.93)]])
+    copy = rendered(image, locate_back(row, PICTURE), dark=dark)
+    mask, band = torch.ones((1, 48 * 40), dtype=torch.bool), Band(1.5, 4.0)
+    for blur in (0.0, 3 / 64):
+        length = math.hypot(band.blur, 48 * blur)
+        seen = even_contrast(copy, PICTURE, blur=length, window=band.window)
+        found = as_made(image, seen, mask, row, PICTURE, band)
+        assert float(found) > (0.9 if dark and blur else 0.999)
+
+
+def test_darkness_comes_in_from_outside_only_where_it_is_asked_for() -> None:
+    image = 5 + _waves(PICTURE, 3).abs()
+    away = locate_back(torch.tensor([[0.1, 0.0, 0.0, 0.0]]), PICTURE)
+    edge, dark = (rendered(image, away, dark=dark) for dark in (False, True))
+    torch.testing.assert_close(dark[0, 0, 0], image.amin().expand(40))
+    torch.testing.assert_close(edge[0, 0, 0], image[0, 0, 0])
+    torch.testing.assert_close(edge[0, 0, 10:], dark[0, 0, 10:])
+
+
+def test_roughness_tells_noise_from_an_image_and_does_not_see_grey_scale() -> None:
+    image = _people(PICTURE, 6)
+    noise = 2 * image.std() * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    plain, noisy, scaled = (roughness(x, PICTURE) for x in (image, image + noise, 300 * image - 1000))
+    assert (noisy > 1.5 * plain).all()
+    torch.testing.assert_close(scaled, plain, atol=1e-4, rtol=0)
+
+
+def test_either_of_two_images_of_a_patient_is_found_by_its_copy() -> None:
+    first, second = _people(PICTURE, 20), _people(PICTURE, 40)[20:]
+    pool, patients = torch.cat([first, second]), torch.arange(20).repeat(2)
+    transform = [0.05, -0.06, 7 * TURN, math.log(1.05)]
+    for at in (3, 23):
+        found = prepare(pool, patients).align(_waves(PICTURE, at, transform), k=6)
+        assert found.index[0, 0] == at
+        assert len(set((found.index[0] % 20).tolist())) == 6
+
+
+def test_under_strong_noise_a_copy_is_nearer_when_coarse_details_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = torch.nn.functional.avg_pool2d(_people(PICTURE, 12), 5, 1, 2, count_include_pad=False)
+    noisy = pool[:4] + 1.2 * pool.std() * torch.randn(pool[:4].shape, generator=torch.Generator().manual_seed(0))
+    search = prepare(pool, torch.arange(12))
+    assert (roughness(noisy, search.levels[2].frame) > search.noisy).all()
+    with_band = search(noisy, k=6, step=silent)
+    monkeypatch.setattr(aligned, "NOISY", torch.inf)
+    without = prepare(pool, torch.arange(12))(noisy, k=6, step=silent)
+    assert with_band.index[:, 0].tolist() == list(range(4))
+    assert (with_band.similarity[:, 0] > without.similarity[:, 0]).all()

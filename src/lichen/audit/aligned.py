@@ -1,12 +1,13 @@
 """Aligned pixel correlation: the highest over mirror, rotation, shift and zoom, after making local contrast even.
 
-Three passes. (1) ``contrast``: images on a small grid, smoothed, local contrast even. (2) ``coarse``: for each query
+Four passes. (1) ``contrast``: images on a small grid, smoothed, local contrast even. (2) ``coarse``: for each query
 the ``SHORTLIST`` of best training patients over a grid of transformations, exact on a coarse grid of voxels.
-(3) ``refine``: these are aligned with the query on the coarse grid, and the best ``CANDIDATES`` of them on finer grids.
-The score is what ``relative`` leaves of the highest correlation. Background is masked as in ``pearson``.
+(3) ``refine``: these are aligned with the query on the coarse grid, and the best of them on finer grids. (4) ``render``
+does to the ``FINALISTS`` what may have been done to a copy, and compares once more. The score is what ``relative``
+leaves of the highest correlation. Background is masked as in ``pearson``.
 
-A patient with several images is represented by the one that the coarse pass liked best. Voxels are taken as cubic
-unless ``spacing`` says otherwise: rotations of volumes with unequal spacing are sheared without it.
+A patient with several images is represented by one in the end; up to ``IMAGES`` of them are aligned. Voxels are taken
+as cubic unless ``spacing`` says otherwise: rotations of volumes with unequal spacing are sheared without it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from lichen.audit.coarse import Coarse
-from lichen.audit.contrast import averaged, even_contrast
+from lichen.audit.contrast import averaged, even_contrast, roughness
 from lichen.audit.pearson import unit_rows, varying_voxels
 from lichen.audit.refine import climb
 from lichen.audit.relative import relative_to_next
+from lichen.audit.render import Band, as_made
 from lichen.audit.scores import NEIGHBOURS, Nearest
 from lichen.audit.warp import Frame, mirrored
 from lichen.progress import Step, silent
@@ -29,16 +31,24 @@ from lichen.progress import Step, silent
 if TYPE_CHECKING:
     from torch import Tensor
 
+IMAGES = 2
+"""Images of each training patient that may be candidates beside each other."""
 SHORTLIST = 64
-"""Training patients taken from the coarse pass, and aligned on the coarse grid."""
-CANDIDATES = 12
-"""Of these, the patients aligned on the finer grids: twice as many as are returned."""
+"""Training images taken from the coarse pass, and aligned on the coarse grid."""
+CANDIDATES = 16
+"""Of these, the images aligned on the grid half as fine; they are of ``FINALISTS`` patients at least."""
+FINALISTS = 8
+"""Of these, the patients aligned on the fine grid, each by the best image."""
 FINE_SIDE = {2: 64, 3: 32}
 """Voxels along the longest side of the fine grid, by the number of axes; smaller images keep their own."""
 COARSE_SIDE = {2: 16, 3: 12}
 """Voxels along the longest side of the coarse grid."""
-FINE_BLUR, FINE_WINDOW = {2: 1.5, 3: 1.0}, {2: 4.0, 3: 3.0}
+BAND = {2: Band(1.5, 4.0), 3: Band(1.0, 3.0)}
 """Noise filter and window of the contrast, in voxels of the fine grid; half as many on the grid half as fine."""
+NOISY_BAND = Band(3.0, 6.0)
+"""Tried as well for pictures under strong noise; a volume has voxels enough without."""
+NOISY = 2.0
+"""What strong noise is: so many times the ``roughness`` that only one in fifty training images surpasses."""
 COARSE_BLUR, COARSE_WINDOW = 0.8, 3.0
 """The same on the coarse grid."""
 COARSE_STEPS, HALF_STEPS, FINE_STEPS = 5, 6, 3
@@ -71,13 +81,24 @@ class Pairs:
 
     def best(self, k: int) -> Pairs:
         """The ``k`` of each query with the highest correlation, best first; of equal ones the first."""
-        order = self.correlation.argsort(dim=1, descending=True, stable=True)[:, :k]
+        return self.taken(self.correlation.argsort(dim=1, descending=True, stable=True)[:, :k])
+
+    def taken(self, order: Tensor) -> Pairs:
+        """The pairs of each query at the columns ``order`` (Q, k')."""
         return Pairs(
             self.correlation.gather(1, order),
             self.index.gather(1, order),
             self.transform.gather(1, order[..., None].expand(-1, -1, self.transform.shape[2])),
             self.mirror.gather(1, order),
         )
+
+    def of_patients(self, patient: Tensor) -> Pairs:
+        """Only the best pair of each patient; the others count as nothing. ``patient`` (M',) by position."""
+        ordered = self.best(self.index.shape[1])
+        who = patient[ordered.index.clamp(min=0)]
+        again = (who[:, :, None] == who[:, None]).tril(-1).any(2) | (ordered.index < 0)
+        correlation = ordered.correlation.masked_fill(again, -torch.inf)
+        return Pairs(correlation, ordered.index.masked_fill(again, -1), ordered.transform, ordered.mirror)
 
 
 @dataclass(frozen=True)
@@ -133,44 +154,76 @@ class AlignedSearch:
     """(M',) int64: position of each image in the pool that was given."""
     mask: Tensor
     """(C * prod(S),) bool: voxels that are not background."""
+    pool: Tensor
+    """(M, C, *S), the images that were given."""
+    patient: Tensor
+    """(M',) int64, whose images they are."""
+    noisy: float
+    """The ``roughness`` from which on an image is taken to be under strong noise."""
 
     def __call__(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Nearest:
         """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), relative to the next nearest ones."""
-        found = self.align(queries, k=max(k, NEIGHBOURS), step=step)
-        similarity = relative_to_next(found.correlation, NEIGHBOURS - 1)
-        return Nearest(similarity[:, :k], found.index[:, :k])
+        similarity, found = self._found(queries, k, step)
+        return Nearest(similarity, found.index)
 
     def align(self, queries: Tensor, *, k: int = NEIGHBOURS, step: Step = silent) -> Pairs:
-        """The ``k`` nearest training patients of each of ``queries`` (Q, C, *S), with the transformations found."""
-        parts = [self._empty(0, k)]
+        """The same patients of ``queries`` (Q, C, *S) in the same order, with the transformations found."""
+        return self._found(queries, k, step)[1]
+
+    def _found(self, queries: Tensor, k: int, step: Step) -> tuple[Tensor, Pairs]:
+        parts = [(self._empty(0, k).correlation, self._empty(0, k))]
         most = 4 * 2 * 4 * self.coarse.shown.numel() + 64 * self.mask.numel()
         for block in _blocks(len(queries), most):
             images = queries[block].to(self.index.device)
             _, contrast = unit_rows(images, self.mask)
             part = self._empty(len(contrast), k)
+            similarity = part.correlation.clone()
             if len(self.index) and bool(contrast.any()):
                 asked = contrast.nonzero().squeeze(1)
-                found = self._align(images[asked], k)
+                relative, found = self._align(images[asked], k)
+                similarity[asked, : relative.shape[1]] = relative
                 for whole, own in zip(_tensors(part), _tensors(found), strict=True):
                     whole[asked, : own.shape[1]] = own
-            parts.append(part)
+            parts.append((similarity, part))
             step(len(contrast))
-        return Pairs(*(torch.cat(column) for column in zip(*map(_tensors, parts), strict=True)))
+        columns = zip(*(_tensors(pairs) for _, pairs in parts), strict=True)
+        return torch.cat([similarity for similarity, _ in parts]), Pairs(*map(torch.cat, columns))
 
-    def _align(self, queries: Tensor, k: int) -> Pairs:
-        """The same for queries that all have contrast."""
+    def _align(self, queries: Tensor, k: int) -> tuple[Tensor, Pairs]:
+        """The same for queries that all have contrast; fewer columns where there are fewer patients."""
         seen = [level.see(queries) for level in self.levels]
-        pairs = self._shortlist(seen[0], max(k, SHORTLIST))
-        pairs = self.levels[0].climb(pairs, seen[0], COARSE_STEPS).best(max(k, CANDIDATES))
-        for level, images, steps in zip(self.levels[1:], seen[1:], (HALF_STEPS, FINE_STEPS), strict=True):
-            pairs = level.climb(pairs, images, steps)
+        pairs = self._shortlist(seen[0], min(max(k, SHORTLIST), len(self.index)))
+        pairs = self.levels[0].climb(pairs, seen[0], COARSE_STEPS).best(max(IMAGES * k, CANDIDATES))
+        pairs = self.levels[1].climb(pairs, seen[1], HALF_STEPS).of_patients(self.patient).best(max(k, FINALISTS))
+        pairs = self.levels[2].climb(pairs, seen[2], FINE_STEPS)
         # An alignment that went astray is no reason to overlook a plain copy.
         plain = Pairs(pairs.correlation, pairs.index, torch.zeros_like(pairs.transform), torch.zeros_like(pairs.mirror))
         plain = self.levels[2].climb(plain, seen[2], 0)
-        found = pairs.where(pairs.correlation >= plain.correlation, plain).best(k)
+        pairs = pairs.where(pairs.correlation >= plain.correlation, plain)
+        correlation = self._as_made(pairs, queries, BAND[queries.ndim - 2]).maximum(pairs.correlation)
+        similarity = _relative(correlation)
+        if queries.ndim == 4 and bool((rough := roughness(queries, self.levels[2].frame) > self.noisy).any()):
+            part = Pairs(*(tensor[rough] for tensor in _tensors(pairs)))
+            coarser = _relative(self._as_made(part, queries[rough], NOISY_BAND))
+            similarity[rough] = similarity[rough].maximum(coarser)
+        similarity, order = similarity.sort(dim=1, descending=True, stable=True)
+        found = Pairs(correlation, pairs.index, pairs.transform, pairs.mirror).taken(order[:, :k])
         index = self.index[found.index.clamp(min=0)].where(found.index >= 0, -1)
         # Rounding may leave 1 + 1e-7.
-        return Pairs(found.correlation.clamp(max=1.0), index, found.transform, found.mirror)
+        return similarity[:, :k], Pairs(found.correlation.clamp(max=1.0), index, found.transform, found.mirror)
+
+    def _as_made(self, pairs: Pairs, queries: Tensor, band: Band) -> Tensor:
+        """Correlations (Q, k) of ``pairs`` in ``band``, with done to the training image what a copy may show."""
+        index, transform, mirror = pairs.index.flatten(), pairs.transform.flatten(0, 1), pairs.mirror.flatten()
+        query = torch.arange(len(queries), device=index.device).repeat_interleave(pairs.index.shape[1])
+        fine, value = self.levels[2], torch.empty(len(index), device=index.device)
+        seen = even_contrast(queries, fine.frame, blur=band.blur, window=band.window)
+        for block in _blocks(len(index), 64 * self.mask.numel()):
+            moving = seen[query[block]]
+            moving = mirrored(moving).where(mirror[block].reshape(-1, *[1] * (queries.ndim - 1)), moving)
+            images = averaged(self.pool[self.index[index[block].clamp(min=0)]].float(), fine.frame)
+            value[block] = as_made(images, moving, fine.mask, transform[block], fine.frame, band)
+        return value.masked_fill(index < 0, -torch.inf).reshape(pairs.index.shape)
 
     def _shortlist(self, queries: Tensor, k: int) -> Pairs:
         """The ``k`` nearest patients of the coarse pass, in rows of the coarse grid; correlations are not filled in."""
@@ -195,7 +248,7 @@ def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None
 
     ``spacing``: length of a voxel along each axis, in any unit; None: equal.
     """
-    mask = varying_voxels(pool)
+    mask, given = varying_voxels(pool), pool
     contrast = torch.cat([unit_rows(pool[block], mask)[1] for block in _blocks(len(pool), 64 * mask.numel())])
     kept = contrast.nonzero().squeeze(1)
     if len(kept) < len(pool):
@@ -205,14 +258,35 @@ def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None
     fine = whole.coarser(FINE_SIDE[dims])
     half = fine.coarser((max(fine.size) + 1) // 2)
     coarse = whole.coarser(COARSE_SIDE[dims])
-    blur, window = FINE_BLUR[dims], FINE_WINDOW[dims]
+    blur, window = BAND[dims].blur, BAND[dims].window
     levels = (
         _Level.prepare(pool, mask, coarse, COARSE_BLUR, COARSE_WINDOW),
         _Level.prepare(pool, mask, half, blur / 2, window / 2),
         _Level.prepare(pool, mask, fine, blur, window),
     )
     patient = patients.to(pool.device)[kept]
-    return AlignedSearch(Coarse.prepare(levels[0].images, levels[0].mask, patient, coarse), levels, kept, mask)
+    candidates = Coarse.prepare(levels[0].images, levels[0].mask, _slots(patient), coarse)
+    rough = torch.cat(
+        [pool[:0].flatten(), *(roughness(pool[block], fine) for block in _blocks(len(pool), 64 * mask.numel()))]
+    )
+    noisy = NOISY * float(rough.quantile(0.98)) if len(rough) else torch.inf
+    return AlignedSearch(candidates, levels, kept, mask, given, patient, noisy)
+
+
+def _slots(patient: Tensor) -> Tensor:
+    """Numbers (M,) that ``IMAGES`` or more images of one patient share in turn, so that as many become candidates."""
+    turns: dict[int, int] = {}
+    slots = []
+    for number in patient.tolist():
+        turns[number] = turn = turns.get(number, -1) + 1
+        slots.append(number * IMAGES + turn % IMAGES)
+    return torch.tensor(slots, dtype=torch.int64, device=patient.device)
+
+
+def _relative(correlation: Tensor) -> Tensor:
+    """``relative_to_next`` of correlations (Q, k) in any order."""
+    ordered, order = correlation.sort(dim=1, descending=True, stable=True)
+    return torch.empty_like(correlation).scatter_(1, order, relative_to_next(ordered, NEIGHBOURS - 1))
 
 
 def _tensors(found: Pairs) -> tuple[Tensor, ...]:

@@ -23,10 +23,15 @@ def patient_maxima(similarity: NDArray[np.float64], patients: Sequence[str]) -> 
     Patients none of whose images could be compared (all -inf) are left out: counting them would claim a finer
     resolution than there is.
     """
+    return np.array([*maxima_by_patient(similarity, patients).values()], dtype=np.float64)
+
+
+def maxima_by_patient(similarity: NDArray[np.float64], patients: Sequence[str]) -> dict[str, float]:
+    """The same by the patient's name, in the order in which patients first appear."""
     largest: dict[str, float] = {}
     for value, patient in zip(similarity.tolist(), patients, strict=True):
         largest[patient] = max(value, largest.get(patient, -np.inf))
-    return np.array([value for value in largest.values() if value > -np.inf], dtype=np.float64)
+    return {patient: value for patient, value in largest.items() if value > -np.inf}
 
 
 def conformal_p_values(similarity: NDArray[np.float64], null: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -29,20 +29,32 @@ def even_contrast(images: Tensor, frame: Frame, *, blur: float, window: float) -
     ``blur`` and ``window``: standard deviations of the noise filter and of the window, in voxels of the grid along its
     longest side. An image or a channel without contrast becomes 0.
     """
-    flat = images.flatten(2).double()
-    centre = flat.mean(2, keepdim=True)
-    spread = (flat - centre).square().mean(2, keepdim=True).sqrt()
-    flat = (flat - centre) / spread.where(spread > 1e-6 * flat.abs().amax(2, keepdim=True), torch.inf)
-    smooth = _blur(averaged(flat.float().reshape(images.shape), frame), frame, blur)
+    smooth = _blur(averaged(_standard(images), frame), frame, blur)
     detail = smooth - _blur(smooth, frame, window)
     energy = _blur(detail.square(), frame, window)
     floor = FLOOR**2 * energy.flatten(2).mean(2).reshape(*energy.shape[:2], *[1] * frame.dims)
     return detail / (energy + floor).clamp(min=1e-12).sqrt()
 
 
+def roughness(images: Tensor, frame: Frame) -> Tensor:
+    """How much of ``images`` (N, C, *S) is detail of about a voxel of ``frame``, as noise is: 0 to about 1, (N,)."""
+    whole = averaged(_standard(images), frame)
+    detail = (whole - _blur(whole, frame, 1.0)).flatten(1).square().mean(1)
+    return (detail / whole.flatten(1).square().mean(1).clamp(min=1e-12)).sqrt()
+
+
 def averaged(images: Tensor, frame: Frame) -> Tensor:
     """``images`` (N, C, *S) averaged down to the grid of ``frame``, (N, C, *size)."""
     return images if images.shape[2:] == frame.size else functional.interpolate(images, size=frame.size, mode="area")
+
+
+def _standard(images: Tensor) -> Tensor:
+    """Each channel with mean 0 and standard deviation 1, float32; 0 where it has no contrast."""
+    flat = images.flatten(2).double()
+    centre = flat.mean(2, keepdim=True)
+    spread = (flat - centre).square().mean(2, keepdim=True).sqrt()
+    flat = (flat - centre) / spread.where(spread > 1e-6 * flat.abs().amax(2, keepdim=True), torch.inf)
+    return flat.float().reshape(images.shape)
 
 
 def _blur(images: Tensor, frame: Frame, deviation: float) -> Tensor:

@@ -51,22 +51,44 @@ def climb(
     the training images count, ``start`` (B, P). Stays within ``limits``; takes ``steps`` steps for all pairs alike.
     """
     limit = limits(frame.dims, start.device)
-    slopes = torch.cat([moving, *_slopes(moving, frame)], 1)
     best = start.clamp(-limit, limit)
+    if not steps:
+        return best, correlation(fixed, moving, mask, frame, best)
+    slopes = torch.cat([moving, *_slopes(moving, frame)], 1)
     here = _local(fixed, slopes, mask, frame, best)
     damping = torch.full_like(here.correlation, DAMPING)
-    for _ in range(steps):
-        diagonal = here.curvature.diagonal(dim1=1, dim2=2)
-        damped = here.curvature + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
-        # Stripes or a disc leave a direction open: such a step may fail, and is then no step.
-        move = torch.linalg.solve_ex(damped, here.gradient).result.nan_to_num(0.0, 0.0, 0.0)
-        trial = (best + move).clamp(-limit, limit)
+    for _ in range(steps - 1):
+        trial = _onward(best, here, damping).clamp(-limit, limit)
         there = _local(fixed, slopes, mask, frame, trial)
         better = there.correlation > here.correlation
         best = trial.where(better[:, None], best)
         here = there.where(better, here)
         damping = (damping / CHANGE).where(better, damping * CHANGE)
-    return best, here.correlation
+    # No step follows the last one, so it needs no slopes, and they are most of the work.
+    trial = _onward(best, here, damping).clamp(-limit, limit)
+    last = correlation(fixed, moving, mask, frame, trial)
+    better = last > here.correlation
+    return trial.where(better[:, None], best), last.where(better, here.correlation)
+
+
+def _onward(best: Tensor, here: _Local, damping: Tensor) -> Tensor:
+    """Where a step damped by ``damping`` (B,) leads from ``best`` (B, P)."""
+    diagonal = here.curvature.diagonal(dim1=1, dim2=2)
+    damped = here.curvature + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
+    # Stripes or a disc leave a direction open: such a step may fail, and is then no step.
+    return best + torch.linalg.solve_ex(damped, here.gradient).result.nan_to_num(0.0, 0.0, 0.0)
+
+
+def correlation(fixed: Tensor, moving: Tensor, mask: Tensor, frame: Frame, transforms: Tensor) -> Tensor:
+    """The correlation of B pairs at ``transforms`` (B, P), over the voxels that both show, (B,); else as ``climb``."""
+    located = locate(transforms, frame)
+    shown = (inside(located)[:, None] & mask).flatten(1)
+    return correlation_of(fixed.flatten(1), sample(moving, located).flatten(1), shown)
+
+
+def correlation_of(one: Tensor, other: Tensor, shown: Tensor) -> Tensor:
+    """The correlation (B,) of rows (B, C * V) over the voxels ``shown`` (B, C * V) bool; 0 without contrast."""
+    return (_unit(one, shown)[0] * _unit(other, shown)[0]).sum(1)
 
 
 def _local(fixed: Tensor, slopes: Tensor, mask: Tensor, frame: Frame, transforms: Tensor) -> _Local:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch.nn import functional
@@ -96,17 +96,38 @@ def locate(transforms: Tensor, frame: Frame) -> Tensor:
     return moved / (torch.tensor(frame.extent, device=transforms.device) / 2)
 
 
+def locate_back(transforms: Tensor, frame: Frame) -> Tensor:
+    """Where each voxel of the query lies in the training image, (B, V, d) in the units of ``locate``: its inverse."""
+    matrix, shift = matrices(transforms, frame)
+    moved = (frame.points(transforms.device) - shift[:, None]) @ torch.linalg.inv(matrix).transpose(1, 2)
+    return moved / (torch.tensor(frame.extent, device=transforms.device) / 2)
+
+
 def inside(located: Tensor) -> Tensor:
     """Which of the points ``located`` (B, V, d) lie in the field of the query, (B, V) bool."""
     return (located.abs() <= 1).all(-1)
 
 
-def sample(images: Tensor, located: Tensor) -> Tensor:
-    """``images`` (B, C, *S) read at points (B, V, d) by linear interpolation, (B, C, V); edges continue outside."""
+def sample(images: Tensor, located: Tensor, *, padding: Literal["border", "zeros"] = "border") -> Tensor:
+    """``images`` (B, C, *S) read at points (B, V, d) by linear interpolation, (B, C, V); edges continue outside.
+
+    With ``padding`` "zeros" there is 0 outside.
+    """
     grid = located.flip(-1).reshape(len(images), located.shape[1], *[1] * (images.ndim - 3), images.ndim - 2)
-    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False).flatten(2)
+    return functional.grid_sample(images, grid, padding_mode=padding, align_corners=False).flatten(2)
 
 
 def mirrored(images: Tensor) -> Tensor:
     """``images`` (N, C, *S) with left and right exchanged: the columns of a picture, the first axis of a volume."""
     return images.flip(2 + left_right(images.ndim - 2))
+
+
+def moved_onto(query: Tensor, transform: Tensor, *, mirror: bool, frame: Frame) -> Tensor:
+    """``query`` (C, *S) brought onto the training image it was aligned with, (C, *S), for looking at the two together.
+
+    ``transform`` (P,) and ``mirror`` as the alignment found them; ``frame`` is the grid of ``query``, of any fineness.
+    Where the query shows nothing its edge goes on.
+    """
+    images = query[None]
+    where = locate(transform[None].to(query.device), frame)
+    return sample(mirrored(images) if mirror else images, where).reshape(query.shape)
