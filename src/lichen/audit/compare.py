@@ -1,4 +1,4 @@
-"""The audit from end to end: checks, scores, p-values, false-discovery control, verdict."""
+"""The audit from end to end: checks, scores, p-values, who is flagged, self-test, rates, verdict."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lichen.audit.conformal import bonferroni, conformal_p_values, patient_maxima
+from lichen.audit.alarm import set_p_value
+from lichen.audit.conformal import bonferroni, conformal_p_values, maxima_by_patient
 from lichen.audit.fdr import benjamini_hochberg
-from lichen.audit.resolution import Resolution, resolution
-from lichen.audit.result import AuditResult, Counts, Finding, Verdict
-from lichen.audit.scores import Score, find_score
-from lichen.audit.result import AuditResult, Counts, Duplicates, Finding, Verdict
-from lichen.audit.scores import NEIGHBOURS, Nearest, Score, Search, find_score
+from lichen.audit.limitations import limitations
+from lichen.audit.rates import copy_rate, memorised_patients
+from lichen.audit.resolution import resolution
+from lichen.audit.result import AuditResult, Counts, Duplicates, Finding, Transform, Verdict
+from lichen.audit.scores import find_score
 from lichen.progress import Step, silent
 from lichen.team import ALONE, Team
 
@@ -23,20 +24,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lichen.audit.competition import Competition
+    from lichen.audit.planted import RoundTrip
+    from lichen.audit.scores import Score, Search
     from lichen.audit.searching import Searching
+    from lichen.audit.selftest import SelfTest
     from lichen.config import AuditConfig
     from lichen.images.types import ImageSet
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """What one score says; m synthetic images, n held-out patients."""
+    """What one score says; m synthetic images."""
 
-    name: str
-    similarity: NDArray[np.float64]  # (m,) to the nearest training image
-    nearest: NDArray[np.int64]  # (m,) its position; -1: none
-    p_values: NDArray[np.float64]  # (m,)
-    null: NDArray[np.float64]  # (n,) of the n held-out patients
+    score: Score
+    search: Search
+    similarity: NDArray[np.float64]
+    """(m,) to the nearest training image."""
+    nearest: NDArray[np.int64]
+    """(m,) its position; -1: none."""
+    null: dict[str, float]
+    """The similarity of each held-out patient."""
+    p_values: NDArray[np.float64]
+    """(m,)"""
 
 
 def audit(
@@ -45,6 +55,8 @@ def audit(
     reference: ImageSet,
     config: AuditConfig,
     *,
+    withheld: ImageSet | None = None,
+    round_trip: RoundTrip | None = None,
     step: Step = silent,
     team: Team = ALONE,
     work: Path | None = None,
@@ -52,8 +64,10 @@ def audit(
     """Say for each synthetic image whether it is a copy of an image in ``train``.
 
     ``reference`` holds real images of the same source, of patients whom the generator never saw. Every set is on the
-    same grid, (N, C, *S). Patients of ``synthetic`` are ignored. ``step`` counts, for each score, all reference images
-    and all synthetic ones. In a ``team`` each process searches for its part of them.
+    same grid, (N, C, *S). Patients of ``synthetic`` are ignored. With ``withheld``, at least as many images of patients
+    who were never used for anything, flagged is who wins the competition between these and the training images; else
+    it is decided by p-values. ``round_trip``: through the generator's autoencoder, for the self-test. ``step`` counts
+    ``audit_steps``. In a ``team`` each process searches for its part.
 
     With a folder ``work`` finished parts of the search are kept there, and the same call goes on from them; what
     exceeds ``config.memory_mb`` is kept there too, so the sets may be larger than memory if their voxels are mapped
@@ -61,10 +75,10 @@ def audit(
     images as numbers. Raises ``AuditError`` if the sets cannot be compared or are not apart, if a score is unknown,
     or if the disk is too small.
     """
-    from lichen.audit.checks import check_apart, check_sets, count_duplicates, fingerprints, known_patients
-    from lichen.audit.searching import Searching
     from lichen.audit.checks import check_sets, fingerprints, known_patients, set_apart
     from lichen.audit.duplicates import find_duplicates, shows_detail
+    from lichen.audit.searching import Searching
+    from lichen.audit.selftest import self_test
 
     scores = [find_score(name) for name in dict.fromkeys(config.scores)]
     check_sets(synthetic, train, reference)
@@ -81,11 +95,9 @@ def audit(
     )
     scored = [_score(score, synthetic, reference, searching) for score in scores]
     p_values = bonferroni(np.stack([s.p_values for s in scored]))
-    rejected = benjamini_hochberg(p_values, config.false_discovery_rate)
-    findings = tuple(
-        _finding(i, synthetic.names[i], train, scored, float(p_values[i]), bool(rejected[i]), identical[i])
-        for i in range(len(synthetic.names))
-    )
+    competition = None if withheld is None else _compete(scored[0], synthetic, train, withheld, searching, config)
+    flagged = benjamini_hochberg(p_values, config.false_discovery_rate) if competition is None else competition.flagged
+    findings = _findings(synthetic, train, scored, p_values, flagged, identical)
     counts = Counts(
         synthetic_images=len(synthetic.names),
         synthetic_not_comparable=sum(all(v is None for v in f.similarities.values()) for f in findings),
@@ -96,102 +108,171 @@ def audit(
         reference_patients=len(set(reference.patients)),
     )
     # A copy that only one score sees must be found with the patients that this score has: the fewest count.
-    resolved = resolution(
-        min(len(s.null) for s in scored), len(scored), config.false_discovery_rate, config.detectable_share
+    patients = min(len(s.null) for s in scored)
+    resolved = resolution(patients, len(scored), config.false_discovery_rate, config.detectable_share)
+    tested = (
+        self_test(
+            {s.score.name: s.search for s in scored},
+            {s.score.name: s.null for s in scored},
+            train,
+            reference,
+            level=config.level,
+            images=config.self_test,
+            round_trip=round_trip,
+            step=step,
+            team=team,
+        )
+        if config.self_test
+        else None
     )
-    return AuditResult(
-        verdict=_verdict(findings, counts, resolved),
+    result = AuditResult(
+        verdict="inconclusive",
         settings=config,
         counts=counts,
         resolution=resolved,
         findings=findings,
-        limitations=_limitations(
+        limitations=limitations(
             scores,
             counts,
             resolved,
             duplicates,
             has_patients=bool(known_patients(reference)),
             has_detail=shows_detail(train.voxels),
+            self_tested=tested is not None,
         ),
-        calibration={s.name: tuple(s.null.tolist()) for s in scored},
+        calibration={s.score.name: tuple(s.null.values()) for s in scored},
+        set_p_value=set_p_value(p_values, patients, scores=len(scored)),
         duplicates=duplicates,
+        self_test=tested,
+        competition=competition,
     )
+    if tested is not None:
+        result = _with_rates(result, scored, tested, train)
+    return replace(result, verdict=_verdict(result))
+
+
+def audit_steps(
+    config: AuditConfig,
+    synthetic_images: int,
+    train: ImageSet,
+    reference: ImageSet,
+    *,
+    withheld: bool = False,
+    round_trip: bool = False,
+) -> int:
+    """How many queries ``audit`` counts, for a progress bar."""
+    from lichen.audit.selftest import self_test_steps
+
+    scores = len(set(config.scores))
+    queries = scores * (synthetic_images + len(reference.names)) + withheld * synthetic_images
+    if not config.self_test:
+        return queries
+    return queries + self_test_steps(train, reference, scores=scores, images=config.self_test, round_trip=round_trip)
 
 
 def _score(score: Score, synthetic: ImageSet, reference: ImageSet, searching: Searching) -> _Scored:
     search = searching.prepare(score)
     held_out = searching.nearest(score, search, reference).similarity[:, 0]
-    null = patient_maxima(held_out.double().numpy(), reference.patients)
+    null = maxima_by_patient(held_out.double().numpy(), reference.patients)
     found = searching.nearest(score, search, synthetic)
     similarity = found.similarity[:, 0].double().numpy()
     return _Scored(
-        name=score.name,
+        score=score,
+        search=search,
         similarity=similarity,
         nearest=found.index[:, 0].numpy(),
-        p_values=conformal_p_values(similarity, null),
         null=null,
+        p_values=conformal_p_values(similarity, np.array([*null.values()])),
     )
 
 
-def _finding(
-    i: int, name: str, train: ImageSet, scored: list[_Scored], p_value: float, rejected: bool, identical: int
-) -> Finding:
-    decisive = min(scored, key=lambda s: s.p_values[i])
-    nearest = identical if identical >= 0 else int(decisive.nearest[i])
-    return Finding(
-        name=name,
-        similarities={s.name: float(s.similarity[i]) if np.isfinite(s.similarity[i]) else None for s in scored},
-        p_value=p_value,
-        is_copy=rejected or identical >= 0,
-        is_identical=identical >= 0,
-        score=decisive.name,
-        nearest_image=train.names[nearest] if nearest >= 0 else None,
-        nearest_patient=train.patients[nearest] if nearest >= 0 else None,
-    )
+def _compete(
+    scored: _Scored,
+    synthetic: ImageSet,
+    train: ImageSet,
+    withheld: ImageSet,
+    searching: Searching,
+    config: AuditConfig,
+) -> Competition:
+    """The competition by the first of the scores."""
+    from lichen.audit.checks import as_large_as
+    from lichen.audit.competition import compete
+
+    withheld = as_large_as(train, withheld, allowed=config.allow_overlap)
+    score, against = scored.score, searching.among(withheld)
+    found = against.nearest(score, against.prepare(score), synthetic)
+    return compete(scored.similarity, found.similarity[:, 0].double().numpy(), config.false_discovery_rate)
 
 
-def _verdict(findings: Sequence[Finding], counts: Counts, resolved: Resolution) -> Verdict:
-    if any(finding.is_copy for finding in findings):
-        return "copies"
-    nothing_compared = counts.synthetic_not_comparable == counts.synthetic_images
-    return "clean" if resolved.is_enough and not nothing_compared else "inconclusive"
-
-
-def _limitations(
-    scores: Sequence[Score],
-    counts: Counts,
-    resolved: Resolution,
-    duplicates: Duplicates,
-    *,
-    has_patients: bool,
-    has_detail: bool,
-) -> tuple[str, ...]:
-    found = [score.blind_spots for score in scores]
-    found += [
-        "the share of copies that would be found was not measured by planting known ones",
-        "copies of a part of an image, and mixtures of two patients, are not looked for",
-        "synthetic images smoother than real ones resemble everything more and may be flagged though innocent",
-        "held-out patients are taken to come from the same source as the training patients, and never seen in training",
-        "similarity is not privacy: that no image is a copy does not show that nothing can be learned about a patient",
-    ]
-    if resolved.detectable_share > 1:
-        found.insert(0, f"{resolved.patients} held-out patients are too few to find any share of copies")
-    else:
-        found.insert(0, f"copies that make up less than {resolved.detectable_share:.1%} of the images may go unnoticed")
-    if not has_patients:
-        found.append("nothing says which held-out images are of one patient; each was counted as a patient of its own")
-    if counts.synthetic_not_comparable:
-        found.append(f"{counts.synthetic_not_comparable} synthetic images are constant and were compared with nothing")
-    if resolved.patients < counts.reference_patients:
-        blank = counts.reference_patients - resolved.patients
-        found.append(f"{blank} held-out patients have only constant images and do not count")
-    if not has_detail:
-        found.append("the images are too small for near-duplicates among the real ones to be told from look-alikes")
-    if duplicates.left_out:
-        found.append(f"{len(duplicates.left_out)} held-out patients are training patients too and were left out")
-    if duplicates.with_held_out:
+def _findings(
+    synthetic: ImageSet,
+    train: ImageSet,
+    scored: Sequence[_Scored],
+    p_values: NDArray[np.float64],
+    flagged: NDArray[np.bool_],
+    identical: Sequence[int],
+) -> tuple[Finding, ...]:
+    """One for each synthetic image; ``identical``: the position of the training image that it equals, or -1."""
+    found = []
+    for i, name in enumerate(synthetic.names):
+        decisive = min(scored, key=lambda s: s.p_values[i])
+        nearest = identical[i] if identical[i] >= 0 else int(decisive.nearest[i])
+        is_copy = bool(flagged[i]) or identical[i] >= 0
         found.append(
-            f"{len(duplicates.with_held_out)} held-out images are nearly a training image and make copies look usual; "
-            "fewer copies are found than without them"
+            Finding(
+                name=name,
+                similarities={
+                    s.score.name: float(s.similarity[i]) if np.isfinite(s.similarity[i]) else None for s in scored
+                },
+                p_value=float(p_values[i]),
+                is_copy=is_copy,
+                is_identical=identical[i] >= 0,
+                score=decisive.score.name,
+                nearest_image=train.names[nearest] if nearest >= 0 else None,
+                nearest_patient=train.patients[nearest] if nearest >= 0 else None,
+                transform=_transform(decisive, synthetic, i) if is_copy and nearest == decisive.nearest[i] else None,
+            )
         )
     return tuple(found)
+
+
+def _transform(scored: _Scored, synthetic: ImageSet, i: int) -> Transform | None:
+    """How the nearest training image was moved to be synthetic image ``i``; None if the score does not align."""
+    from lichen.audit.aligned import AlignedSearch
+
+    if not isinstance(scored.search, AlignedSearch):
+        return None
+    pairs = scored.search.align(synthetic.voxels[i : i + 1])
+    return Transform.of(pairs.transform[0, 0].tolist(), mirror=bool(pairs.mirror[0, 0]))
+
+
+def _with_rates(
+    result: AuditResult, scored: Sequence[_Scored], tested: SelfTest, train: ImageSet
+) -> AuditResult:
+    """``result`` with the share of copies and that of memorised patients, corrected for what the self-test found."""
+    patients = dict.fromkeys(patient for s in scored for patient in s.null)
+    null = np.array([[s.null.get(patient, -np.inf) for patient in patients] for s in scored])
+    similarity = np.stack([s.similarity for s in scored])
+    evidence = (similarity, null, tested.planted, tested.planted_patients)
+    nearest = [finding.nearest_patient or "" for finding in result.findings]
+    return replace(
+        result,
+        copy_rate=copy_rate(*evidence, level=tested.level),
+        memorised_patients=memorised_patients(*evidence, nearest, len(set(train.patients)), level=tested.level),
+    )
+
+
+def _verdict(result: AuditResult) -> Verdict:
+    """``copies`` needs a flagged image and, unless one is identical, a set that is unusual for one without copies."""
+    counts, config = result.counts, result.settings
+    if any(finding.is_identical for finding in result.findings):
+        return "copies"
+    if result.copies:
+        is_sure = result.competition is not None or (result.set_p_value or 1.0) <= config.false_alarm_rate
+        return "copies" if is_sure else "inconclusive"
+    if counts.synthetic_not_comparable == counts.synthetic_images:
+        return "inconclusive"
+    would_be_found = result.resolution.is_enough
+    if result.competition is not None:
+        would_be_found = result.competition.least_discoveries <= config.detectable_share * counts.synthetic_images
+    return "clean" if would_be_found else "inconclusive"

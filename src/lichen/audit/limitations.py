@@ -1,0 +1,71 @@
+"""What an audit did not look at, in sentences: printed with every verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lichen.audit.resolution import Resolution
+    from lichen.audit.result import Counts, Duplicates
+    from lichen.audit.scores import Score
+
+
+def limitations(
+    scores: Sequence[Score],
+    counts: Counts,
+    resolved: Resolution,
+    duplicates: Duplicates,
+    *,
+    has_patients: bool,
+    has_detail: bool,
+    self_tested: bool,
+) -> tuple[str, ...]:
+    """One sentence for each thing that was not tested, the resolution first.
+
+    ``has_patients``: the held-out images say whose they are. ``has_detail``: the images are large enough to tell
+    near-duplicates from look-alikes. ``self_tested``: copies were planted.
+    """
+    return tuple(
+        [
+            *_of_the_resolution(resolved),
+            *(score.blind_spots for score in scores),
+            "copies of a part of an image, and mixtures of two patients, are not looked for",
+            "held-out patients are taken to be of the same source as the training patients, and never seen in training",
+            "similarity is not privacy: that no image is a copy does not show that nothing can be learned of a patient",
+            *_of_the_sets(counts, resolved, duplicates, has_patients=has_patients, has_detail=has_detail),
+            *(
+                ["the power is that of planted copies; a generator's own may be harder to find"]
+                if self_tested
+                else ["the share of copies that would be found was not measured by planting known ones"]
+            ),
+        ]
+    )
+
+
+def _of_the_resolution(resolved: Resolution) -> Iterator[str]:
+    if resolved.detectable_share > 1:
+        yield f"{resolved.patients} held-out patients are too few to find any share of copies"
+    else:
+        yield f"copies that make up less than {resolved.detectable_share:.1%} of the images may go unnoticed"
+
+
+def _of_the_sets(
+    counts: Counts, resolved: Resolution, duplicates: Duplicates, *, has_patients: bool, has_detail: bool
+) -> Iterator[str]:
+    if not has_patients:
+        yield "nothing says which held-out images are of one patient; each was counted as a patient of its own"
+    if counts.synthetic_not_comparable:
+        yield f"{counts.synthetic_not_comparable} synthetic images are constant and were compared with nothing"
+    if resolved.patients < counts.reference_patients:
+        blank = counts.reference_patients - resolved.patients
+        yield f"{blank} held-out patients have only constant images and do not count"
+    if not has_detail:
+        yield "the images are too small for near-duplicates among the real ones to be told from look-alikes"
+    if duplicates.left_out:
+        yield f"{len(duplicates.left_out)} held-out patients are training patients too and were left out"
+    if duplicates.with_held_out:
+        yield (
+            f"{len(duplicates.with_held_out)} held-out images are nearly a training image and make copies look usual; "
+            "fewer copies are found than without them"
+        )
