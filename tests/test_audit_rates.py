@@ -41,27 +41,52 @@ def rate(synthetic: Floats, null: Floats, planted_copies: Floats, **more: object
 def test_the_estimate_is_rogan_and_gladens() -> None:
     null = np.arange(1, 100) / 100  # 99 patients: at the level 0.05 the threshold is the fifth largest, 0.95
     synthetic = np.array([0.96] * 30 + [0.95] * 70)  # ties with the threshold are not flagged
-    found = rate(synthetic, null, planted(45, 5))
+    known = np.array([0.96] * 45 + [MISSED] * 5)[None]  # found at no finer level
+    found = rate(synthetic, null, known)
     assert found.estimate == pytest.approx((0.30 - 0.05) / (0.90 - 0.05))
     assert found.low < found.estimate < found.high
 
 
-@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.9]), min_size=40, max_size=90), st.integers(0, 2**32))
-def test_an_image_is_flagged_where_its_conformal_p_value_is_at_most_the_level(values: list[float], seed: int) -> None:
+def test_a_finer_level_is_used_where_it_finds_as_many_planted_copies() -> None:
+    null, synthetic = np.arange(1, 100) / 100, np.array([FOUND] * 30 + [0.96] * 70)
+    assert rate(synthetic, null, planted(45, 5)).estimate == pytest.approx((0.30 - 0.01) / (0.90 - 0.01))
+    assert rate(synthetic, null, planted(45, 5)) == rate(synthetic, null, planted(45, 5), level=0.01)
+
+
+@given(
+    st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.9]), min_size=40, max_size=60),
+    st.sampled_from([0.05, 0.1, 0.2]),
+    st.integers(0, 2**32),
+)
+@settings(max_examples=40)
+def test_the_rate_is_of_images_whose_conformal_p_value_is_at_most_the_best_level(
+    values: list[float], level: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     null = np.stack([rng.permutation(values), rng.permutation(values)])
-    synthetic = rng.choice([0.1, 0.2, 0.3, 0.5, 0.9, 1.0, -np.inf], (2, 60))
-    p_values = bonferroni(np.stack([conformal_p_values(*row) for row in zip(synthetic, null, strict=True)]))
-    flagged = float((p_values <= LEVEL + 1e-12).mean())
-    every = np.full((2, 50), FOUND)
-    found = copy_rate(synthetic, null, every, names(50), level=LEVEL)
-    falsely = _joint_false_positive_rate(null)
-    assert found.estimate == pytest.approx(max(0.0, (flagged - falsely) / (1 - falsely)))
+    synthetic, known = (rng.choice([0.1, 0.2, 0.3, 0.5, 0.9, 1.0, -np.inf], (2, 60)) for _ in range(2))
+
+    def flagged_share(images: Floats, at: float) -> float:
+        p_values = bonferroni(np.stack([conformal_p_values(*row) for row in zip(images, null, strict=True)]))
+        return float((p_values <= at + 1e-12).mean())
+
+    patients = len(values)
+    levels = [k for k in range(1, patients) if k == 1 or k / (patients + 1) <= level / 2 + 1e-12]
+    powers = {k: flagged_share(known, 2 * k / (patients + 1)) for k in levels}
+    index = {k: powers[k] - _joint_false_positive_rate(null, k) for k in levels}
+    best = max(levels, key=lambda k: index[k])
+    close = index[best] - np.sqrt(powers[best] * (1 - powers[best]) / 59)  # 60 copies of as many patients
+    expected = None
+    if index[best] > 1e-12:
+        k = next(k for k in levels if index[k] >= close - 1e-12)
+        share = flagged_share(synthetic, 2 * k / (patients + 1))
+        expected = 0.0 if share == 0 else min(max((share - powers[k] + index[k]) / index[k], 0.0), 1.0)
+    found = copy_rate(synthetic, null, known, names(60), level=level, resamples=20)
+    assert found.estimate == (expected if expected is None else pytest.approx(expected))
 
 
-def _joint_false_positive_rate(null: Floats) -> float:
+def _joint_false_positive_rate(null: Floats, k: int) -> float:
     """Patients whom one of the scores has at or above its k-th largest, of n + 1."""
-    k = max(1, int(LEVEL / len(null) * (null.shape[1] + 1) + 1e-9))
     thresholds = np.sort(null, axis=1)[:, -k][:, None]
     return float((null >= thresholds).any(axis=0).sum() / (null.shape[1] + 1))
 
@@ -159,7 +184,7 @@ def test_all_flagged_gives_an_estimate_of_one() -> None:
 
 @pytest.mark.parametrize("is_flagged", [True, False])
 def test_of_a_single_image_nothing_is_certain(is_flagged: bool) -> None:
-    found = rate(np.array([FOUND if is_flagged else 0.0]), np.linspace(0, 1, 19), planted(50, 0))
+    found = rate(np.array([FOUND if is_flagged else 0.0]), np.linspace(0, 1, 9), planted(50, 0))
     assert (found.low, found.high) == (0.0, 1.0)
 
 
@@ -170,7 +195,7 @@ def test_of_a_single_image_nothing_is_certain(is_flagged: bool) -> None:
         (np.full(9, FOUND), np.array([]), planted(50, 0)),
         (np.full(9, FOUND), np.full(3, -np.inf), planted(50, 0)),
         (np.full(9, FOUND), np.linspace(0, 1, 99), planted(0, 0)),
-        (np.full(9, FOUND), np.linspace(0, 1, 99), planted(2, 48)),  # found less often than innocent images
+        (np.full(9, FOUND), np.linspace(0, 1, 99), planted(0, 50)),
     ],
     ids=["no image", "no held-out patient", "no comparable patient", "nothing planted", "no power"],
 )
@@ -179,7 +204,7 @@ def test_nothing_is_said_where_nothing_is_known(synthetic: Floats, null: Floats,
 
 
 def test_power_that_hardly_differs_from_the_false_positive_rate_leaves_every_rate_open() -> None:
-    found = rate(np.linspace(0, 1, 100), np.linspace(0, 1, 99), planted(6, 44))
+    found = rate(np.linspace(0, 1.1, 100), np.linspace(0, 1, 19), planted(6, 44))
     assert (found.low, found.high) == (0.0, 1.0)
 
 
@@ -260,7 +285,7 @@ def test_with_every_copy_found_and_a_fine_level_the_patients_are_simply_counted(
     nearest = [f"p{i // 3}" for i in range(100)]  # the 30 copies are of 10 patients
     found = memorised_patients(similarity, null, known, names(500), nearest, 40, level=1e-4)
     assert found.estimate == pytest.approx(10 / 40, abs=1e-3)
-    assert found.high - found.low < 0.02
+    assert 9.4 < found.low * 40 < found.high * 40 < 10.6  # a whole number of patients
 
 
 def test_without_a_flagged_image_few_patients_can_be_memorised() -> None:
