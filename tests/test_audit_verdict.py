@@ -11,10 +11,12 @@ import torch
 
 from lichen.audit import (
     AuditResult,
+    Names,
     Score,
     audit,
     conformal_p_values,
     find_score,
+    open_names,
     patient_maxima,
     register,
     summary,
@@ -27,6 +29,7 @@ from lichen.images.types import ImageSet
 from lichen.progress import Step, silent
 
 SIDE = 12
+NAMES = Names("0" * 64)
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +170,7 @@ def test_one_held_out_patient_is_inconclusive_with_the_number_that_is_missing() 
     assert result.verdict == "inconclusive"
     assert result.resolution.smallest_p == 0.5
     assert result.resolution.patients_needed == 98
-    assert "98 more held-out patients" in summary(result)
+    assert "98 more held-out patients" in summary(result, NAMES)
 
 
 def test_gain_offset_and_order_of_the_synthetic_images_change_no_verdict() -> None:
@@ -200,7 +203,7 @@ def test_a_set_of_constant_images_is_never_clean() -> None:
     train, held_out = _people("train", 30, seed=2), _people("held-out", 99, seed=3)
     result = audit(_with(synthetic, torch.zeros_like(synthetic.voxels)), train, held_out, AuditConfig())
     assert result.verdict == "inconclusive"
-    assert "every synthetic image is constant" in summary(result)
+    assert "every synthetic image is constant" in summary(result, NAMES)
 
 
 def test_held_out_patients_with_only_constant_images_do_not_count() -> None:
@@ -217,7 +220,7 @@ def test_repeated_training_images_are_counted() -> None:
     twice = ImageSet(train.voxels[[0, 1, 1, 1, 2, 2]], train.names[:6], train.patients[:6], np.eye(4))
     result = audit(_people("new", 5, seed=1), twice, _people("held-out", 9, seed=3), AuditConfig())
     assert result.counts.train_duplicates == 3
-    assert "3 training images repeat" in summary(result)
+    assert "3 training images repeat" in summary(result, NAMES)
 
 
 def test_a_patient_on_both_sides_is_named_with_both_images() -> None:
@@ -306,17 +309,12 @@ def test_audit_json_holds_every_synthetic_image_and_the_hashes_of_its_inputs(tmp
     assert written["verdict"] == "copies"
     assert [image["file"] for image in written["images"]] == list(synthetic.names)
     assert written["copies"] == [image["file"] for image in written["images"] if image["flagged"]]
-    assert written["images"][0]["nearest_patient"] == "train-0"
+    assert written["images"][0]["nearest"] == open_names(tmp_path / "audit").patient("train-0")
     assert written["images"][0]["score"] == pytest.approx(1.0)
     assert written["images"][5]["score"] is None
     assert written["inputs"] == {"synthetic": "ab", "train": "cd"}
     assert written["resolution"]["smallest_p"] == 1 / 31
-    assert written["settings"] == {
-        "false_discovery_rate": 0.1,
-        "detectable_share": 0.1,
-        "scores": ["pearson"],
-        "memory_mb": 1024,
-    }
+    assert {"false_discovery_rate": 0.1, "scores": ["pearson"]}.items() <= written["settings"].items()
     assert "mirrored" in " ".join(written["not_tested"])
 
 
@@ -332,7 +330,7 @@ def test_the_summary_for_people_has_at_most_ten_lines_and_names_the_pairs() -> N
     train = _people("train", 20, seed=1)
     twice = ImageSet(train.voxels[[*range(20), 0]], (*train.names, "again.png"), (*train.patients, "z"), np.eye(4))
     synthetic = _planted(_people("new", 8, seed=2), train, 5, noise=0.0)
-    lines = summary(audit(synthetic, twice, _people("held-out", 30, seed=3), AuditConfig())).splitlines()
+    lines = summary(audit(synthetic, twice, _people("held-out", 30, seed=3), AuditConfig()), NAMES).splitlines()
     assert len(lines) == 10
     assert "COPIES: 5 of 8" in lines[0]
     pairs = [line for line in lines if " ~ " in line]

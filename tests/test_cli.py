@@ -183,7 +183,8 @@ def test_images_of_new_patients_are_clean_and_copies_are_found(
     assert audit(folders, "copied", tmp_path / "copied", "--json") == 1
     found = json.loads(capsys.readouterr().out)
     assert found["verdict"] == "copies"
-    assert {image["file"]: image["nearest_image"] for image in found["images"] if image["flagged"]} == {
+    real = json.loads((tmp_path / "copied" / "PRIVATE-names.json").read_text())["images"]
+    assert {image["file"]: real[image["nearest_image"]]["file"] for image in found["images"] if image["flagged"]} == {
         f"image-{n}.png": f"image-{n}.png" for n in range(100, 108)
     }
     written = json.loads((tmp_path / "copied" / "audit.json").read_text())

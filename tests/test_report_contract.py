@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lichen.audit import AuditResult, write_audit
+from lichen.audit import AuditResult, open_names, write_audit
 from lichen.audit.resolution import resolution
 from lichen.audit.result import Counts, Finding
 from lichen.config import AuditConfig, CarbonConfig
@@ -55,7 +55,8 @@ def test_an_audit_as_it_is_written_withholds_its_copies_and_shows_the_rest(tmp_p
     assert html.count("<img") == 1
     assert 'alt="Synthetic image sample-000000.png' in html
     assert "<s><bdi>sample-000001.png</bdi></s>" in html
-    assert "p7/scan.png" in html
+    assert "p7" not in html
+    assert open_names(folder.audit.parent).image("p7/scan.png", "p7") in html
     assert "copies of a part of an image are not looked for" in html
     assert "the audit has not compared it" in html
 

@@ -207,8 +207,8 @@ def example_audit(names: list[str]) -> dict[str, Any]:
                 "p_value": 1 / 113 if index == COPY else 0.4,
                 "flagged": index == COPY,
                 "identical": False,
-                "nearest_image": f"patient-{index:03}/scan.png",
-                "nearest_patient": f"patient-{index:03}",
+                "nearest_image": f"image-{index:012}",
+                "nearest": f"patient-{index:012}",
             }
             for index, name in enumerate(names)
             if index != UNAUDITED
@@ -302,13 +302,27 @@ def test_a_copy_is_named_beside_its_nearest_training_image_and_struck_out_in_the
     html, page = rendered(example_run(tmp_path))
     assert "withheld: copy of a training image" in page.text
     assert f"<s><bdi>sample-{COPY:06}.png</bdi></s>" in html
-    assert f"patient-{COPY:03}/scan.png" in page.text
+    assert f"patient-{COPY:012}" in page.text
+    assert f"image-{COPY:012}" in page.text
     assert "1 copy of a training image" in page.text
+
+
+def test_a_real_name_in_the_file_of_an_older_audit_is_not_shown(tmp_path: Path) -> None:
+    run = example_run(tmp_path)
+    audit = json.loads((run / "audit" / "audit.json").read_text(encoding="utf-8"))
+    for image in audit["images"]:
+        image["nearest"], image["nearest_image"] = "Canarius-Petra", "Canarius-Petra/scan.png"
+    pair = dict.fromkeys(("image", "patient", "other_image", "other_patient"), "Canarius-Petra")
+    audit["duplicates"] = {"within_training": [pair], "left_out_patients": ["Canarius-Petra"]}
+    write_json(run / "audit" / "audit.json", audit)
+    html, page = rendered(run)
+    assert "Canarius" not in html
+    assert "1 pair of two training patients is one image." in page.text
 
 
 def test_the_nearest_training_image_of_an_image_that_passed_is_not_named(tmp_path: Path) -> None:
     _, page = rendered(example_run(tmp_path))
-    assert "patient-004/scan.png" not in page.text
+    assert f"image-{4:012}" not in page.text
 
 
 def test_a_sample_that_the_audit_never_saw_is_not_shown(tmp_path: Path) -> None:

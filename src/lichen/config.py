@@ -192,21 +192,30 @@ class AuditConfig:
 
     false_discovery_rate: float = 0.10
     """Largest expected share of innocent images among those called copies (Benjamini-Hochberg)."""
+    false_alarm_rate: float = 0.05
+    """'copies' is said of at most this share of the synthetic sets that hold none, however few images are flagged."""
     detectable_share: float = 0.10
     """'clean' is said only if this share of copies would have been found; otherwise 'inconclusive'."""
-    scores: tuple[str, ...] = ("pearson",)
+    scores: tuple[str, ...] = ("aligned",)
     """Which similarity scores vote; each is tested, and the p-values are corrected for their number."""
+    level: float = 0.05
+    """The p-value at which the self-test states power and false positives, and at which copies are counted."""
+    self_test: int = 30
+    """How many training images are copied in each of the ways of the self-test; 0: none, and no rates."""
     memory_mb: int = 1024
     """MiB of memory that comparing may take; what does not fit is kept in files of the output folder meanwhile."""
     allow_overlap: bool = False
     """Audit although patients are in both training and held-out images; these do not count as held-out then."""
 
     def __post_init__(self) -> None:
-        at_least("audit.memory_mb", self.memory_mb, 64)
         between("audit.false_discovery_rate", self.false_discovery_rate, 1e-6, 0.5)
+        between("audit.false_alarm_rate", self.false_alarm_rate, 1e-6, 0.5)
         between("audit.detectable_share", self.detectable_share, 1e-6, 1.0)
+        between("audit.level", self.level, 1e-6, 0.5)
+        at_least("audit.self_test", self.self_test, 0)
+        at_least("audit.memory_mb", self.memory_mb, 64)
         if not self.scores:
-            raise ConfigError("audit.scores names no score", fix="give at least one, e.g. --audit.scores pearson")
+            raise ConfigError("audit.scores names no score", fix="give at least one, e.g. --audit.scores aligned")
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,25 @@ def set_apart(
     return apart, tuple(sorted(shared))
 
 
+def as_large_as(train: ImageSet, withheld: ImageSet, *, allowed: bool) -> ImageSet:
+    """As many of the ``withheld`` patients' images as ``train`` has: the nearest of more images is nearer.
+
+    The first ones are taken, in the order given. Raises ``AuditError`` if they are fewer, are not on the grid of the
+    training images, or if the two sets are not apart (see ``set_apart``).
+    """
+    _check_not_empty(withheld, "no withheld images were given", "point --withheld at images never used for anything")
+    _check_grid(withheld, train, "withheld")
+    _check_finite(withheld, "withheld")
+    withheld, _ = set_apart(train, withheld, fingerprints(train.voxels), allowed=allowed)
+    wanted, there = len(train.names), len(withheld.names)
+    if there < wanted:
+        raise AuditError(
+            f"{there} images are withheld and {wanted} were trained on; the nearest of more images is nearer",
+            fix=f"give at least {wanted} withheld images, or none and --reference",
+        )
+    return withheld if there == wanted else _taken(withheld, list(range(wanted)))
+
+
 def check_apart(
     train: ImageSet, reference: ImageSet, train_prints: list[str | None], reference_prints: list[str | None]
 ) -> None:
@@ -93,8 +112,10 @@ def check_apart(
 def without(images: ImageSet, patients: Collection[str]) -> ImageSet:
     """``images`` without those of ``patients``."""
     kept = [i for i, patient in enumerate(images.patients) if patient not in patients]
-    if len(kept) == len(images.names):
-        return images
+    return images if len(kept) == len(images.names) else _taken(images, kept)
+
+
+def _taken(images: ImageSet, kept: list[int]) -> ImageSet:
     names, owners = (tuple(values[i] for i in kept) for values in (images.names, images.patients))
     return replace(images, voxels=images.voxels[kept], names=names, patients=owners)
 

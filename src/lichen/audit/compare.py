@@ -14,7 +14,7 @@ from lichen.audit.fdr import benjamini_hochberg
 from lichen.audit.limitations import limitations
 from lichen.audit.rates import copy_rate, memorised_patients
 from lichen.audit.resolution import resolution
-from lichen.audit.result import AuditResult, Counts, Duplicates, Finding, Transform, Verdict
+from lichen.audit.result import AuditResult, Counts, Finding, Transform, Verdict
 from lichen.audit.scores import find_score
 from lichen.progress import Step, silent
 from lichen.team import ALONE, Team
@@ -246,9 +246,7 @@ def _transform(scored: _Scored, synthetic: ImageSet, i: int) -> Transform | None
     return Transform.of(pairs.transform[0, 0].tolist(), mirror=bool(pairs.mirror[0, 0]))
 
 
-def _with_rates(
-    result: AuditResult, scored: Sequence[_Scored], tested: SelfTest, train: ImageSet
-) -> AuditResult:
+def _with_rates(result: AuditResult, scored: Sequence[_Scored], tested: SelfTest, train: ImageSet) -> AuditResult:
     """``result`` with the share of copies and that of memorised patients, corrected for what the self-test found."""
     patients = dict.fromkeys(patient for s in scored for patient in s.null)
     null = np.array([[s.null.get(patient, -np.inf) for patient in patients] for s in scored])

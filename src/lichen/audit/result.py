@@ -174,6 +174,8 @@ class AuditResult:
     """What was not tested, one sentence each."""
     calibration: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """By score, the similarity of each held-out patient to the training images: what the p-values compare with."""
+    set_p_value: float | None = None
+    """How often a set without copies looks as much as if it held some."""
     duplicates: Duplicates | None = None
     copy_rate: Rate | None = None
     """Share of copies among the synthetic images."""
@@ -214,6 +216,7 @@ class AuditResult:
             "identical": sum(finding.is_identical for finding in self.findings),
             "counts": asdict(self.counts),
             "resolution": asdict(self.resolution),
+            "set_p_value": self.set_p_value,
             "copy_rate": self._copy_rate(),
             "memorised_patients": self._memorised_patients(),
             "settings": {**asdict(self.settings), "scores": list(self.settings.scores)},
@@ -234,7 +237,7 @@ class AuditResult:
         return {
             "lichen": lichen.__version__,
             "layout": LAYOUT,
-            **{key: summary[key] for key in ("verdict", "exit_code", "counts", "resolution")},
+            **{key: summary[key] for key in ("verdict", "exit_code", "counts", "resolution", "set_p_value")},
             "images": images,
             "copies": [finding.name for finding in self.copies],
             "copy_rate": summary["copy_rate"],

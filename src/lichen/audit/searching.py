@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,10 @@ class Searching:
     def kept_in(folder: Path, train: ImageSet, memory_mb: int, *, team: Team = ALONE, step: Step = silent) -> Searching:
         """Searches within ``memory_mb`` MiB whose finished parts stay in ``folder``."""
         return Searching(train, team, step, Scratch(folder, memory_mb), train.sha256())
+
+    def among(self, images: ImageSet) -> Searching:
+        """The same searches, in other images."""
+        return replace(self, train=images, train_sha256=self.train_sha256 and images.sha256())
 
     def prepare(self, score: Score) -> Search:
         """The training images made ready for ``score``; raises ``AuditError`` where the disk is too small for them."""

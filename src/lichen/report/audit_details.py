@@ -109,8 +109,8 @@ def _histogram(facts: Facts) -> tuple[Markup | None, str]:
         above.append(Series("flagged", "flagged", flagged))
     words = (
         f"Similarity to the nearest training image by the score {name}, larger is nearer: of the synthetic images "
-        "upwards, of held-out patients downwards, as shares of each. Of an innocent set the two sides look alike; copies "
-        "stand out to the right."
+        "upwards, of held-out patients downwards, as shares of each. In an innocent set the two sides are "
+        "alike; copies stand out to the right."
     )
     chart = histograms(
         above,

@@ -42,14 +42,14 @@ def histograms(above: Sequence[Series], below: Series, *, name: str, title: str,
         body.append(line("grid", scale(tick), _TOP, scale(tick), _BOTTOM))
         body.append(text("tick", scale(tick), _BOTTOM + 15, tick_label(tick), "middle"))
     step = (WIDTH - _RIGHT - _LEFT) / _BINS
-    for at in range(_BINS):
+    for column in range(_BINS):
         base = _MIDDLE - 1
         for series, shares in zip(above, stacks, strict=True):
-            height = up_scale(shares[at])
-            body.append(_bar(series.kind, at, step, base - height, height, series.label, shares[at]))
+            height = up_scale(shares[column])
+            body.append(_bar(series.kind, column, step, base - height, height, series.label, shares[column]))
             base -= height
-        height = up_scale(down[at]) * (_BOTTOM - _MIDDLE) / (_MIDDLE - _TOP)
-        body.append(_bar(below.kind, at, step, _MIDDLE + 1, height, below.label, down[at]))
+        height = up_scale(down[column]) * (_BOTTOM - _MIDDLE) / (_MIDDLE - _TOP)
+        body.append(_bar(below.kind, column, step, _MIDDLE + 1, height, below.label, down[column]))
     body.append(line("axis", _LEFT, _MIDDLE, WIDTH - _RIGHT, _MIDDLE))
     at = _LEFT
     for series in above:

@@ -29,12 +29,13 @@ class Finding:
     is_identical: bool
     nearest: str | None
     """Pseudonym of the training image nearest to it."""
-    nearest_patient: str | None
     score: float | None
     score_name: str
     p_value: float | None
     sha256: str | None = None
     """Of the file that was audited, where the audit says it."""
+    nearest_patient: str | None = None
+    """Pseudonym of whose that image is."""
 
     @property
     def score_words(self) -> str:
@@ -112,11 +113,11 @@ def _finding(facts: Facts) -> Finding | None:
         is_copy if is_copy or score is not None else None,
         facts.flag("identical") is True,
         pseudonym(facts, "nearest_image"),
-        pseudonym(facts, "nearest"),
         score,
         facts.text("score_name") or "",
         facts.number("p_value"),
         facts.text("sha256"),
+        pseudonym(facts, "nearest"),
     )
 
 
