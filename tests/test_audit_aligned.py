@@ -298,7 +298,7 @@ def test_an_audit_by_the_aligned_score_finds_moved_copies_that_plain_correlation
     assert found["aligned"].verdict == "copies"
     assert found["pearson"].verdict != "copies"
     assert find_score("aligned").blind_spots in found["aligned"].limitations
-    assert AuditConfig().scores == ("pearson",)
+    assert AuditConfig().scores == ("aligned",)
 
 
 def _part(images: ImageSet, part: slice) -> ImageSet:

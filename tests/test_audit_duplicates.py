@@ -22,6 +22,8 @@ from lichen.images import load_set, open_folder
 from lichen.images.phantoms import phantom_source
 from lichen.images.types import ImageSet
 
+PLAIN = AuditConfig(scores=("pearson",), self_test=0)
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
@@ -82,7 +84,7 @@ def test_of_small_images_only_identical_ones_are_told_and_the_audit_says_so() ->
     small = load_set(phantom_source("2d", 16, images_per_patient=1).items, (16, 16))
     train, held_out = part(small, 0, 8), part(small, 8, 14)
     train.voxels[1], train.voxels[3] = train.voxels[0], 0.999 * train.voxels[2]
-    found = audit(part(small, 14, 16), train, held_out, AuditConfig())
+    found = audit(part(small, 14, 16), train, held_out, PLAIN)
     assert found.duplicates is not None
     assert [pair.other_image for pair in found.duplicates.within_training] == [train.names[1]]
     assert any("too small for near-duplicates" in words for words in found.limitations)
@@ -100,9 +102,9 @@ def test_shared_patients_are_refused_and_on_request_do_not_calibrate(people: Ima
     train, synthetic = part(people, 0, 40), part(people, 70, 80)
     held_out = part(people, 38, 60)  # the first two are training images
     with pytest.raises(AuditError) as error:
-        audit(synthetic, train, held_out, AuditConfig())
+        audit(synthetic, train, held_out, PLAIN)
     assert "--audit.allow-overlap" in error.value.fix
-    found = audit(synthetic, train, held_out, AuditConfig(allow_overlap=True))
+    found = audit(synthetic, train, held_out, replace(PLAIN, allow_overlap=True))
     assert found.duplicates is not None
     assert found.duplicates.left_out == (held_out.patients[0],)
     assert found.resolution.patients == found.counts.reference_patients == 10
@@ -115,7 +117,7 @@ def test_shared_patients_are_refused_and_on_request_do_not_calibrate(people: Ima
 def test_a_patient_shared_by_an_image_under_another_name_is_left_out_with_all_images(people: ImageSet) -> None:
     train, held_out = part(people, 0, 40), part(people, 40, 60)
     held_out.voxels[5] = train.voxels[9]
-    found = audit(part(people, 70, 80), train, held_out, AuditConfig(allow_overlap=True))
+    found = audit(part(people, 70, 80), train, held_out, replace(PLAIN, allow_overlap=True))
     assert found.duplicates is not None
     assert found.duplicates.left_out == (held_out.patients[5],)
     assert found.counts.reference_images == 18
@@ -124,13 +126,13 @@ def test_a_patient_shared_by_an_image_under_another_name_is_left_out_with_all_im
 def test_where_all_held_out_patients_are_training_patients_nothing_can_be_said(people: ImageSet) -> None:
     train = part(people, 0, 40)
     with pytest.raises(AuditError, match="every held-out patient is a training patient"):
-        audit(part(people, 70, 80), train, part(people, 0, 10), AuditConfig(allow_overlap=True))
+        audit(part(people, 70, 80), train, part(people, 0, 10), replace(PLAIN, allow_overlap=True))
 
 
 def test_a_held_out_image_that_is_nearly_a_training_image_is_told(people: ImageSet) -> None:
     train, held_out = part(people, 0, 40), part(people, 40, 60)
     held_out.voxels[5] = DISTURBANCES["JPEG 30"](train.voxels[9:10], seed=0, indices=[0])[0]
-    found = audit(part(people, 70, 80), train, held_out, AuditConfig())
+    found = audit(part(people, 70, 80), train, held_out, PLAIN)
     assert any("1 held-out images are nearly a training image" in words for words in found.limitations)
 
 

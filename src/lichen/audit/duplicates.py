@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lichen.audit.aligned import FINE_BLUR, FINE_SIDE, FINE_WINDOW
+from lichen.audit.aligned import BAND, FINE_SIDE
 from lichen.audit.checks import count_duplicates, with_many_images
 from lichen.audit.contrast import even_contrast
 from lichen.audit.pearson import prepare
@@ -103,10 +103,11 @@ def look(pool: Tensor, patients: Tensor, queries: Tensor, owners: Tensor, *, k: 
 def _detail(images: Tensor, frame: Frame) -> Tensor:
     """``images`` (N, C, *S) with even local contrast on the grid of ``frame``, (N, C, *size) float32."""
     made = images.new_empty((len(images), images.shape[1], *frame.size), dtype=torch.float32)
+    band = BAND[frame.dims]
     size = max(1, BLOCK_BYTES // (64 * images[:1].numel()))
     for at in range(0, len(images), size):
         block = slice(at, at + size)
-        made[block] = even_contrast(images[block], frame, blur=FINE_BLUR[frame.dims], window=FINE_WINDOW[frame.dims])
+        made[block] = even_contrast(images[block], frame, blur=band.blur, window=band.window)
     return made
 
 

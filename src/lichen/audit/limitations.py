@@ -26,20 +26,18 @@ def limitations(
     ``has_patients``: the held-out images say whose they are. ``has_detail``: the images are large enough to tell
     near-duplicates from look-alikes. ``self_tested``: copies were planted.
     """
-    return tuple(
-        [
-            *_of_the_resolution(resolved),
-            *(score.blind_spots for score in scores),
-            "copies of a part of an image, and mixtures of two patients, are not looked for",
-            "held-out patients are taken to be of the same source as the training patients, and never seen in training",
-            "similarity is not privacy: that no image is a copy does not show that nothing can be learned of a patient",
-            *_of_the_sets(counts, resolved, duplicates, has_patients=has_patients, has_detail=has_detail),
-            *(
-                ["the power is that of planted copies; a generator's own may be harder to find"]
-                if self_tested
-                else ["the share of copies that would be found was not measured by planting known ones"]
-            ),
-        ]
+    return (
+        *_of_the_resolution(resolved),
+        *(score.blind_spots for score in scores),
+        "copies of a part of an image, and mixtures of two patients, are not looked for",
+        "held-out patients are taken to be of the same source as the training patients, and never seen in training",
+        "similarity is not privacy: that no image is a copy does not show that nothing can be learned of a patient",
+        *_of_the_sets(counts, resolved, duplicates, has_patients=has_patients, has_detail=has_detail),
+        *(
+            ["the power is that of planted copies; a generator's own may be harder to find"]
+            if self_tested
+            else ["the share of copies that would be found was not measured by planting known ones"]
+        ),
     )
 
 

@@ -174,8 +174,6 @@ class AuditResult:
     """What was not tested, one sentence each."""
     calibration: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """By score, the similarity of each held-out patient to the training images: what the p-values compare with."""
-    set_p_value: float | None = None
-    """How often a set without copies looks as much as if it held some."""
     duplicates: Duplicates | None = None
     copy_rate: Rate | None = None
     """Share of copies among the synthetic images."""
@@ -185,6 +183,8 @@ class AuditResult:
     competition: Competition | None = None
     membership: Membership | None = None
     classics: tuple[Classic, ...] | None = None
+    set_p_value: float | None = None
+    """How often a set without copies looks as much as if it held some."""
 
     @property
     def exit_code(self) -> int:
