@@ -23,6 +23,7 @@ from lichen.audit.result import Finding
 from lichen.errors import AuditError
 
 Mark = Literal["copy", "not-a-copy", "unsure"]
+MARKS: tuple[Mark, ...] = get_args(Mark)
 
 LAYOUT = 1
 """Of the exported file."""
@@ -183,11 +184,12 @@ def _marked(value: object, path: Path, number: int, known: set[str]) -> Marked:
     entry = _entries(value, path, where, {"number", "file", "mark"}, {"note"})
     if not isinstance(entry["number"], int) or isinstance(entry["number"], bool) or entry["number"] < 1:
         raise _refused(path, f"{where} has a number that is none of a pair")
-    if not isinstance(entry["mark"], str) or entry["mark"] not in get_args(Mark):
-        raise _refused(path, f"{where} is none of {', '.join(get_args(Mark))}")
+    mark = next((mark for mark in MARKS if mark == entry["mark"]), None)
+    if mark is None:
+        raise _refused(path, f"{where} is none of {', '.join(MARKS)}")
     if not isinstance(entry["file"], str) or entry["file"] not in known:
         raise _refused(path, f"{where} is on an image that the audit did not compare")
-    return Marked(entry["file"], entry["mark"], _text(entry.get("note", ""), path, f"the note of {where}"))
+    return Marked(entry["file"], mark, _text(entry.get("note", ""), path, f"the note of {where}"))
 
 
 def _parsed(path: Path) -> object:

@@ -11,7 +11,8 @@
     side: "Both as they are.",
     aligned: "The synthetic image is moved onto the training image. Hatched: outside the synthetic image.",
     difference:
-      "Black: equal. Orange: the synthetic image is brighter; blue: the training image is. At twice the contrast.",
+      "The aligned synthetic image less the training image, at twice the contrast. Black: equal; orange: the synthetic " +
+      "image is brighter; blue: the training image is.",
     blink: "The two change places, one lying over the other: what moves or flashes differs. Space changes by hand.",
   };
 
@@ -178,7 +179,7 @@
     const shown = {
       side: [{ label: "Synthetic image", image: synthetic }, right],
       aligned: [moved, right],
-      difference: [{ label: "Synthetic, aligned, minus training", image: aligned, minus: training }, right],
+      difference: [{ label: "Difference", image: aligned, minus: training }, right],
       blink: [isTraining ? right : moved, null],
     };
     panes.show(shown[view], isColour ? [0, 1, 2] : [choice ? Number(choice.value) : 0]);
@@ -273,7 +274,7 @@
       button.addEventListener("click", () => setMark(button.dataset.mark));
     }
     for (const radio of document.getElementsByName("view")) radio.addEventListener("change", () => look(radio.value));
-    panes.choose(panes.active);
+    if (isVolume) panes.choose(panes.active);
     look("side");
     keep();
     element("review").hidden = false;
