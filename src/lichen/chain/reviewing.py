@@ -16,6 +16,7 @@ from lichen.images import ImageSet
 from lichen.images.pseudonyms import Pseudonym
 from lichen.images.types import spacing_mm
 from lichen.progress import Step, silent
+from lichen.report.niivue import niivue_script
 from lichen.report.review import Pair, most_pairs, review_page, write_review
 
 if TYPE_CHECKING:
@@ -92,13 +93,22 @@ def make_review(
     inputs_sha256: Mapping[str, str],
     *,
     most: int = PAIRS,
+    viewer: bool = False,
     step: Step = silent,
 ) -> Path:
-    """Write the review page of an audit into ``folder``, for its owner alone; return its path."""
+    """Write the review page of an audit into ``folder``, for its owner alone; return its path.
+
+    ``viewer`` puts NiiVue into it, for volumes.
+
+    Raises:
+        DependencyError: ``viewer`` is asked for, and ipyniivue is not installed.
+    """
+    niivue = niivue_script() if viewer else None
     pairs = review_pairs(result, synthetic, train, pseudonym, most=most, step=step)
     digest = audit_digest(result.findings, inputs_sha256)
     left_out = len(chosen(result, len(result.findings))) - len(pairs)
-    return write_review(folder, review_page(pairs, digest, spacing=_spacing(train), unflagged=left_out))
+    page = review_page(pairs, digest, spacing=_spacing(train), left_out=left_out, niivue=niivue)
+    return write_review(folder, page)
 
 
 def chosen(result: AuditResult, most: int) -> Sequence[Finding]:

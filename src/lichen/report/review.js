@@ -6,7 +6,7 @@
   const KEPT_PAIRS = 3;
   const MARKS = { copy: ["copy", "✓"], "not-a-copy": ["not a copy", "✕"], unsure: ["unsure", "?"] };
   const MARK_KEYS = { c: "copy", x: "not-a-copy", u: "unsure" };
-  const VIEW_KEYS = { 1: "side", 2: "aligned", 3: "difference" };
+  const VIEW_KEYS = { 1: "side", 2: "aligned", 3: "difference", 5: "niivue" };
   const LEGENDS = {
     side: "Both as they are.",
     aligned: "The synthetic image is moved onto the training image. Hatched: outside the synthetic image.",
@@ -14,6 +14,7 @@
       "The aligned synthetic image less the training image, at twice the contrast. Black: equal; orange: the synthetic " +
       "image is brighter; blue: the training image is.",
     blink: "The two change places, one lying over the other: what moves or flashes differs. Space changes by hand.",
+    niivue: "The training volume in grey, the aligned synthetic one over it in colour.",
   };
 
   const element = (id) => document.getElementById(id);
@@ -23,6 +24,7 @@
   const key = `lichen-review:${data.audit_sha256}`;
   const panes = new Views.Panes(element("panes"), data.shape, data.spacing);
   const isVolume = data.shape.length === 4;
+  const niivue = element("niivue") && new Niivue.Viewer(element("niivue-canvas"), data.shape.slice(1), data.spacing);
   const marks = new Map(); // number of the pair -> {mark, note}
   const unpacked = new Map(); // number of the pair -> promise of its three images
   let [at, view, isTraining, timer, images, isKept] = [0, "side", false, null, null, true];
@@ -174,6 +176,15 @@
     const [synthetic, training, aligned] = images;
     const choice = element("channel");
     const isColour = choice && choice.value === "";
+    if (view === "niivue") {
+      const voxels = size / data.shape[0];
+      const start = choice ? Number(choice.value) * voxels : 0;
+      const [grey, over] = [training, aligned].map((image) => image.subarray(start, start + voxels));
+      niivue.show(grey, over, element("fade").valueAsNumber).catch((error) => {
+        element("legend").textContent = `NiiVue cannot draw here: ${error.message}`; // e.g. no WebGL 2
+      });
+      return;
+    }
     const right = { label: "Training image", image: training };
     const moved = { label: "Synthetic image, aligned", image: aligned };
     const shown = {
@@ -188,7 +199,10 @@
   // ---- views
 
   function look(name) {
+    if (name === "niivue" && !niivue) return;
     view = name;
+    if (niivue) element("niivue").hidden = name !== "niivue";
+    element("panes").hidden = name === "niivue";
     isTraining = false;
     for (const radio of document.getElementsByName("view")) radio.checked = radio.value === name;
     element("legend").textContent = LEGENDS[name];
@@ -228,7 +242,7 @@
 
   function arrow(name, event) {
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[name];
-    if (!steps || event.target.closest("#views, #channel")) return null; // these have arrows of their own
+    if (!steps || event.target.closest("#views, #channel, #fade")) return null; // these have arrows of their own
     if (event.target.closest("#list")) {
       const moved = go(at + steps[0] + steps[1]);
       element("list").children[at].firstChild.focus();
@@ -270,6 +284,7 @@
       keep();
     });
     if (element("channel")) element("channel").addEventListener("change", draw);
+    if (niivue) element("fade").addEventListener("input", () => niivue.fade(element("fade").valueAsNumber));
     for (const button of document.querySelectorAll(".marks button")) {
       button.addEventListener("click", () => setMark(button.dataset.mark));
     }

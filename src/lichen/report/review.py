@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from lichen.audit.reviewed import LAYOUT
 from lichen.files import replacing
-from lichen.report.scripts import inert, inline
+from lichen.report.scripts import Inline, inert, inline
 
 FILE_NAME = "REVIEW-CONTAINS-PATIENT-IMAGES.html"
 MOST_VOXELS = 2**27
 """In all images of a page together: more than about a tenth of a gigabyte is slow to open."""
 
-_SCRIPTS = ("review_pixels.js", "review_views.js", "review.js")
+_SCRIPTS = ("review_pixels.js", "review_views.js", "review_niivue.js", "review.js")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +61,18 @@ def most_pairs(shape: Sequence[int], wanted: int) -> int:
 
 
 def review_page(
-    pairs: Sequence[Pair], audit_sha256: str, *, spacing: Sequence[float] | None = None, unflagged: int = 0
+    pairs: Sequence[Pair],
+    audit_sha256: str,
+    *,
+    spacing: Sequence[float] | None = None,
+    left_out: int = 0,
+    niivue: Inline | None = None,
 ) -> str:
     """The page as HTML, to be written by ``write_review``.
 
     ``audit_sha256`` binds the marks to the audit. ``spacing`` is the distance of voxels along each axis, in any unit;
-    None: equal. ``unflagged`` says how many pairs of the audit are not in the page.
+    None: equal. ``left_out`` says how many pairs of the audit are not in the page. With ``niivue`` (``niivue_script``)
+    volumes can be seen in three dimensions, too.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -91,10 +97,11 @@ def review_page(
         data=inert(data),
         pixels=[(pair.number, packed(pair)) for pair in pairs],
         flagged=sum(pair.is_flagged for pair in pairs),
-        left_out=unflagged,
+        left_out=left_out,
         audit=audit_sha256[:12],
         is_volume=len(shape) == 4,
         channels=shape[0],
+        niivue=niivue if len(shape) == 4 else None,
     )
 
 
