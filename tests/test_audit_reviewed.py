@@ -17,6 +17,7 @@ from lichen.audit.reviewed import (
     agreement,
     as_json,
     audit_digest,
+    check_marks,
     read_marks,
     wilson,
     words,
@@ -90,7 +91,6 @@ def test_marks_are_read_as_they_were_made(tmp_path: Path) -> None:
         exported(mark(0) | {"number": 0}),
         exported(mark(0) | {"number": True}),
         exported(mark(0) | {"number": 1.5}),
-        exported(mark(0) | {"file": "../../etc/passwd"}),
         exported(mark(0) | {"file": {}}),
         exported(mark(0, note=5)),
         exported(mark(0, colour="red")),
@@ -98,8 +98,9 @@ def test_marks_are_read_as_they_were_made(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_page_does_not_write_is_refused(tmp_path: Path, content: object) -> None:
-    with pytest.raises(AuditError, match=r"cannot be used.*\n  fix: give the file that the review page"):
-        read(tmp_path, content)
+    for reading in (lambda: read(tmp_path, content), lambda: check_marks(tmp_path / "marks.json")):
+        with pytest.raises(AuditError, match=r"cannot be used.*\n  fix: give the file that the review page"):
+            reading()
 
 
 def test_a_missing_file_a_folder_a_huge_file_and_one_that_is_no_text_are_refused(tmp_path: Path) -> None:
@@ -115,6 +116,13 @@ def test_marks_of_another_audit_are_refused_and_it_is_said_so(tmp_path: Path) ->
     other = audit_digest(FINDINGS, INPUTS | {"train": "c" * 64})
     with pytest.raises(AuditError, match=f"are of another audit \\({other[:12]}, this one is {DIGEST[:12]}"):
         read(tmp_path, exported(mark(0)) | {"audit_sha256": other})
+
+
+def test_a_file_that_the_audit_does_not_know_is_refused(tmp_path: Path) -> None:
+    stranger = exported(mark(0), mark(1) | {"file": "../../etc/passwd"})
+    with pytest.raises(AuditError, match="mark 2 is on an image that the audit did not compare"):
+        read(tmp_path, stranger)
+    check_marks(tmp_path / "marks.json")  # before the audit nobody knows its images
 
 
 def test_an_image_that_was_compared_with_nothing_cannot_have_been_seen(tmp_path: Path) -> None:

@@ -203,6 +203,19 @@ def test_marks_outlive_a_closed_page_and_those_of_another_audit_are_not_taken(ta
     assert tab.text("progress-words") == "0 of 2 marked"
 
 
+def test_where_the_browser_keeps_nothing_the_page_says_so_and_still_exports(tab: Tab, tmp_path: Path) -> None:
+    broken = "Storage.prototype.getItem = Storage.prototype.setItem = () => { throw new Error('no') }"
+    script = tab.send("Page.addScriptToEvaluateOnNewDocument", source=broken)["identifier"]
+    try:
+        opened(tab, page_of(tmp_path, pairs((1, 8, 8), 2)))
+    finally:
+        tab.send("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+    press(tab, "c")
+    assert tab.text("progress-words").startswith("1 of 2 marked")
+    assert tab.run("document.getElementById('unkept').hidden") is False
+    assert tab.complaints == []
+
+
 def test_the_crosshair_moves_in_both_volumes(tab: Tab, tmp_path: Path) -> None:
     shape = (1, 10, 12, 8)
     shown = pairs(shape, 1)

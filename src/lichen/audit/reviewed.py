@@ -89,33 +89,29 @@ def audit_digest(findings: Sequence[Finding], inputs_sha256: Mapping[str, str]) 
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def check_marks(path: Path) -> None:
+    """Raise ``AuditError`` for a file that ``read_marks`` refuses whatever the audit finds, before the audit."""
+    _strictly(path)
+
+
 def read_marks(path: Path, findings: Sequence[Finding], audit_sha256: str) -> Marks:
     """The marks in ``path`` on pairs of ``findings``, bound to the audit of that digest (``audit_digest``).
 
     Raises ``AuditError`` for a file that cannot be read, is of another audit, names an image that the audit does not
     know or the same one twice, or holds anything that the page does not write.
     """
-    content = _entries(_parsed(path), path, "the file", {"layout", "audit_sha256", "marks"}, {"reviewer"})
-    if content["layout"] != LAYOUT or isinstance(content["layout"], bool):
-        raise _refused(path, f"it has layout {content['layout']!r}, and this version of lichen reads {LAYOUT}")
-    digest = content["audit_sha256"]
-    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
-        raise _refused(path, "its audit_sha256 is no SHA-256")
+    digest, marks = _strictly(path)
     if digest != audit_sha256:
         raise AuditError(
             f"the marks in {path} are of another audit ({digest[:12]}, this one is {audit_sha256[:12]}): other images "
             "were compared, or others were found nearest",
             fix="audit the same folders with the same scores again, or review the new page",
         )
-    reviewer = _text(content.get("reviewer", ""), path, "the reviewer")
-    entries = content["marks"]
-    if not isinstance(entries, list):
-        raise _refused(path, "its marks are no list")
     known = {finding.name for finding in findings if finding.nearest_image is not None}
-    marked = tuple(_marked(entry, path, i, known) for i, entry in enumerate(entries, 1))
-    if len({entry.file for entry in marked}) < len(marked):
-        raise _refused(path, "it marks an image twice")
-    return Marks(marked, reviewer or None)
+    for number, entry in enumerate(marks.marked, 1):
+        if entry.file not in known:
+            raise _refused(path, f"mark {number} is on an image that the audit did not compare")
+    return marks
 
 
 def agreement(marks: Marks, findings: Sequence[Finding]) -> Agreement:
@@ -179,16 +175,32 @@ def words(marks: Marks, agreed: Agreement) -> str:
     )
 
 
-def _marked(value: object, path: Path, number: int, known: set[str]) -> Marked:
-    where = f"mark {number}"
+def _strictly(path: Path) -> tuple[str, Marks]:
+    """The digest of the audit that the marks are of, and the marks."""
+    content = _entries(_parsed(path), path, "the file", {"layout", "audit_sha256", "marks"}, {"reviewer"})
+    if content["layout"] != LAYOUT or isinstance(content["layout"], bool):
+        raise _refused(path, f"it has layout {content['layout']!r}, and this version of lichen reads {LAYOUT}")
+    digest = content["audit_sha256"]
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise _refused(path, "its audit_sha256 is no SHA-256")
+    reviewer = _text(content.get("reviewer", ""), path, "the reviewer")
+    if not isinstance(content["marks"], list):
+        raise _refused(path, "its marks are no list")
+    marked = tuple(_marked(entry, path, f"mark {i}") for i, entry in enumerate(content["marks"], 1))
+    if len({entry.file for entry in marked}) < len(marked):
+        raise _refused(path, "it marks an image twice")
+    return digest, Marks(marked, reviewer or None)
+
+
+def _marked(value: object, path: Path, where: str) -> Marked:
     entry = _entries(value, path, where, {"number", "file", "mark"}, {"note"})
     if not isinstance(entry["number"], int) or isinstance(entry["number"], bool) or entry["number"] < 1:
         raise _refused(path, f"{where} has a number that is none of a pair")
     mark = next((mark for mark in MARKS if mark == entry["mark"]), None)
     if mark is None:
         raise _refused(path, f"{where} is none of {', '.join(MARKS)}")
-    if not isinstance(entry["file"], str) or entry["file"] not in known:
-        raise _refused(path, f"{where} is on an image that the audit did not compare")
+    if not isinstance(entry["file"], str):
+        raise _refused(path, f"{where} names no file")
     return Marked(entry["file"], mark, _text(entry.get("note", ""), path, f"the note of {where}"))
 
 

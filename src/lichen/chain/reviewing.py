@@ -16,8 +16,8 @@ from lichen.images import ImageSet
 from lichen.images.pseudonyms import Pseudonym
 from lichen.images.types import spacing_mm
 from lichen.progress import Step, silent
-from lichen.report.niivue import niivue_script
 from lichen.report.review import Pair, most_pairs, review_page, write_review
+from lichen.report.scripts import Inline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,17 +93,13 @@ def make_review(
     inputs_sha256: Mapping[str, str],
     *,
     most: int = PAIRS,
-    viewer: bool = False,
+    niivue: Inline | None = None,
     step: Step = silent,
 ) -> Path:
     """Write the review page of an audit into ``folder``, for its owner alone; return its path.
 
-    ``viewer`` puts NiiVue into it, for volumes.
-
-    Raises:
-        DependencyError: ``viewer`` is asked for, and ipyniivue is not installed.
+    ``inputs_sha256`` is what ``write_audit`` was given, ``niivue`` what ``niivue_script`` gives.
     """
-    niivue = niivue_script() if viewer else None
     pairs = review_pairs(result, synthetic, train, pseudonym, most=most, step=step)
     digest = audit_digest(result.findings, inputs_sha256)
     left_out = len(chosen(result, len(result.findings))) - len(pairs)
