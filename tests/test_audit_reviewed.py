@@ -155,8 +155,8 @@ def test_the_precision_of_flags_is_that_of_pairs_marked_one_way_or_the_other() -
     assert agreed.precision == pytest.approx(2 / 3)
     assert (agreed.low, agreed.high) == wilson(2, 3)
     assert words(marks, agreed) == (
-        "7 pairs were looked at by Dr Who: 3 copies, 2 not, 2 unsure. "
-        "Of 3 flagged 2 are copies to the eye (67%; 21% to 94%)."
+        "7 pairs looked at by Dr Who: copy 3, not a copy 2, unsure 2. "
+        "Of 3 flagged, copies to the eye: 2 (67%; 21% to 94%)."
     )
     kept = json.loads(json.dumps(as_json(marks, agreed)))
     assert (kept["copy"], kept["not_a_copy"], kept["unsure"], kept["pairs"]) == (3, 2, 2, 7)
@@ -168,7 +168,7 @@ def test_without_a_decided_flag_there_is_no_precision() -> None:
     marks = Marks((Marked("sample-0.png", "unsure"), Marked("sample-7.png", "copy")))
     agreed = agreement(marks, FINDINGS)
     assert (agreed.precision, agreed.low, agreed.high) == (None, 0.0, 1.0)
-    assert words(marks, agreed) == "2 pairs were looked at: 1 copies, 0 not, 1 unsure."
+    assert words(marks, agreed) == "2 pairs looked at: copy 1, not a copy 0, unsure 1."
 
 
 def test_wilsons_interval_has_the_published_values_and_is_symmetric() -> None:

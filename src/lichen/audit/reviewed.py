@@ -164,13 +164,14 @@ def as_json(marks: Marks, agreed: Agreement) -> dict[str, Any]:
 
 def words(marks: Marks, agreed: Agreement) -> str:
     """The review in one or two sentences, for the summary and the report."""
-    counts = f"{marks.count('copy')} copies, {marks.count('not-a-copy')} not, {marks.count('unsure')} unsure"
-    said = f"{len(marks.marked)} pairs were looked at{f' by {marks.reviewer}' if marks.reviewer else ''}: {counts}."
+    counts = ", ".join(f"{mark.replace('-', ' ')} {marks.count(mark)}" for mark in MARKS)
+    pairs = f"{len(marks.marked)} pair{'s' * (len(marks.marked) != 1)}"
+    said = f"{pairs} looked at{f' by {marks.reviewer}' if marks.reviewer else ''}: {counts}."
     decided = agreed.flagged_copies + agreed.flagged_not_copies
     if not decided:
         return said
     return (
-        f"{said} Of {decided} flagged {agreed.flagged_copies} are copies to the eye "
+        f"{said} Of {decided} flagged, copies to the eye: {agreed.flagged_copies} "
         f"({agreed.flagged_copies / decided:.0%}; {agreed.low:.0%} to {agreed.high:.0%})."
     )
 

@@ -35,6 +35,9 @@ const Views = (() => {
       const figure = make("figure", "pane", container);
       const caption = make("figcaption", "", figure);
       const row = make("div", "planes", figure);
+      const length = (axis) => this.sizes[axis] * this.spacing[axis];
+      const width = this.planes.reduce((sum, plane) => sum + length(plane.across), 0);
+      row.style.setProperty("--ratio", width / Math.max(...this.planes.map((plane) => length(plane.down))));
       return { figure, caption, views: this.planes.map((plane) => this.view(plane, row)) };
     }
 
