@@ -6,12 +6,8 @@ no browser runs. So the page's Content-Security-Policy can name the hash of the 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
@@ -22,6 +18,7 @@ from lichen.carbon.words import MONTHS
 from lichen.errors import CarbonError
 from lichen.report.evidence import Facts
 from lichen.report.formats import GRAMS_PER_KWH, Span, span_words
+from lichen.report.scripts import inert, inline
 
 MOST_IMAGES = 1_000_000_000
 MOST_STEPS = 100_000
@@ -61,11 +58,11 @@ def whatif_panel(summary: Facts, table: Table | None = None) -> Panel | None:
     if run is None:
         return None
     figures = {"run": run, **_of_table(table)}
-    script = Path(__file__).with_name("whatif.js").read_text(encoding="utf-8")
+    script = inline("whatif.js")
     return Panel(
-        script=Markup(script),  # noqa: S704 (our own file, no data in it)
-        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        figures=_inert(figures),
+        script=script.text,
+        script_hash=script.sha256,
+        figures=inert(figures),
         months=MONTHS,
         month=run["month"],
         pue="" if run["pue"] is None else f"{run['pue']:g}",
@@ -76,12 +73,6 @@ def whatif_panel(summary: Facts, table: Table | None = None) -> Panel | None:
         most_steps=max(MOST_STEPS, run["steps"]),
         attributions=tuple(dict.fromkeys((table.attribution, run["attribution"]))),
     )
-
-
-def _inert(figures: dict[str, Any]) -> Markup:
-    """JSON that cannot end the script element it stands in, nor open a comment there."""
-    text = json.dumps(figures, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 (without < there is no markup)
 
 
 def _run(summary: Facts, table: Table) -> dict[str, Any] | None:
