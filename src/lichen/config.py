@@ -202,6 +202,8 @@ class AuditConfig:
     """The p-value at which the self-test states power and false positives, and at which copies are counted."""
     self_test: int = 30
     """How many training images are copied in each of the ways of the self-test; 0: none, and no rates."""
+    review_pairs: int = 50
+    """Pairs on the review page: the flagged ones first, then the nearest others."""
     memory_mb: int = 1024
     """MiB of memory that comparing may take; what does not fit is kept in files of the output folder meanwhile."""
     allow_overlap: bool = False
@@ -213,6 +215,7 @@ class AuditConfig:
         between("audit.detectable_share", self.detectable_share, 1e-6, 1.0)
         between("audit.level", self.level, 1e-6, 0.5)
         at_least("audit.self_test", self.self_test, 0)
+        at_least("audit.review_pairs", self.review_pairs, 1)
         at_least("audit.memory_mb", self.memory_mb, 64)
         if not self.scores:
             raise ConfigError("audit.scores names no score", fix="give at least one, e.g. --audit.scores aligned")

@@ -140,10 +140,20 @@ class AuditOptions:
     """Folder of the images the generator was trained on."""
     reference: Path | None = None
     """Folder of real images of other patients, from the same source, never trained on."""
+    withheld: Path | None = None
+    """Folder of as many images as were trained on, of patients never used for anything: decides by competition."""
     run: Path | None = None
     """Instead of both: a run folder, whose training and held-out patients are then compared with."""
     images: GridOptions = field(default_factory=GridOptions)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    review: bool = False
+    """Write a page to look at the pairs, too; it contains patient images, and its name says so."""
+    viewer: bool = False
+    """Put the viewer NiiVue into that page, for volumes; needs lichen[viewer]."""
+    reviewed: Path | None = None
+    """Marks exported from that page: audit.json then says how they agree with the flags."""
+    device: str = "auto"
+    """Where a run's generator works, as in lichen sample."""
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
     json: bool = False
     """Print the result as JSON."""

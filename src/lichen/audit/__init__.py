@@ -7,7 +7,7 @@ Knows images and nothing of models or energy: any generator's images can be audi
 """
 
 from lichen.audit.audit_file import AuditFile, read_audit, write_audit
-from lichen.audit.compare import audit
+from lichen.audit.compare import audit, audit_steps
 from lichen.audit.conformal import bonferroni, conformal_p_values, patient_maxima
 from lichen.audit.fdr import benjamini_hochberg
 from lichen.audit.names import PRIVATE_NAMES, Names, keep_names, open_names
@@ -32,6 +32,7 @@ __all__ = [
     "Transform",
     "Verdict",
     "audit",
+    "audit_steps",
     "benjamini_hochberg",
     "bonferroni",
     "conformal_p_values",

@@ -23,15 +23,18 @@ def write_audit(
     *,
     inputs_sha256: Mapping[str, str],
     files_sha256: Mapping[str, str] | None = None,
+    reviewed: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write ``result`` to ``path``, bound to its inputs by their SHA-256 (what was hashed -> hexadecimal digest).
 
-    ``files_sha256`` binds each synthetic image to its finding: name -> digest of its file. Beside it the private list
+    ``files_sha256`` binds each synthetic image to its finding: name -> digest of its file. ``reviewed``: what people
+    said of the pairs (``reviewed.as_json``). Beside it the private list
     of the real names is written, first: no pseudonym is ever in ``path`` that nobody can resolve. Returns what was
     written to ``path``.
     """
     names = open_names(path.parent)
     whole = result.as_json(names, inputs_sha256=inputs_sha256, files_sha256=files_sha256)
+    whole["reviewed"] = None if reviewed is None else dict(reviewed)
     keep_names(names, path.parent)
     write_json(path, whole)
     return whole

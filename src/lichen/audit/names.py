@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,13 @@ _ABOUT = (
 class Names:
     """Pseudonyms by one key; remembers whom it named, so that a private list can resolve them."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(
+        self, key: str, patients: Mapping[str, str] | None = None, images: Mapping[str, dict[str, str]] | None = None
+    ) -> None:
         self._key = key
         self._pseudonym = keyed(key.encode())
-        self._patients: dict[str, str] = {}
-        self._images: dict[str, dict[str, str]] = {}
+        self._patients = dict(patients or {})
+        self._images = dict(images or {})
 
     def patient(self, patient: str, *, held_out: bool = False) -> str:
         """``patient-<12 hexadecimal digits>``; ``held_out``: not the training patient of the same name."""
@@ -61,7 +64,7 @@ class Names:
 
 
 def open_names(folder: Path) -> Names:
-    """The pseudonyms of the audit in ``folder``, by the key that is kept there or by a new one.
+    """The pseudonyms of the audit in ``folder``, by the key that is kept there or by a new one, and whom it named.
 
     Raises AuditError if the file that should hold the key does not.
     """
@@ -79,7 +82,7 @@ def open_names(folder: Path) -> Names:
         raise AuditError(
             f"{path} holds no key of 64 hexadecimal digits", fix="restore it, or delete it for new pseudonyms"
         )
-    return Names(key)
+    return Names(key, found.get("patients"), found.get("images"))
 
 
 def keep_names(names: Names, folder: Path) -> Path:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lichen.audit import AuditResult, Finding
+from lichen.audit import AuditResult, Finding, Names, keep_names, open_names
 from lichen.audit.reviewed import audit_digest
+from lichen.chain.auditing import Audited
 from lichen.images import ImageSet
-from lichen.images.pseudonyms import Pseudonym
 from lichen.images.types import spacing_mm
 from lichen.progress import Step, silent
 from lichen.report.review import Pair, most_pairs, review_page, write_review
@@ -47,7 +47,7 @@ def review_pairs(
     result: AuditResult,
     synthetic: ImageSet,
     train: ImageSet,
-    pseudonym: Pseudonym,
+    names: Names,
     *,
     most: int = PAIRS,
     step: Step = silent,
@@ -68,8 +68,8 @@ def review_pairs(
             Pair(
                 number=number,
                 file=finding.name,
-                patient=pseudonym("patient", str(finding.nearest_patient)),
-                image=pseudonym("image", str(finding.nearest_image)),
+                patient=names.patient(str(finding.nearest_patient)),
+                image=names.image(str(finding.nearest_image), str(finding.nearest_patient)),
                 scores=dict(finding.similarities),
                 p_value=finding.p_value,
                 is_flagged=finding.is_copy,
@@ -85,25 +85,18 @@ def review_pairs(
 
 
 def make_review(
-    result: AuditResult,
-    synthetic: ImageSet,
-    train: ImageSet,
-    folder: Path,
-    pseudonym: Pseudonym,
-    inputs_sha256: Mapping[str, str],
-    *,
-    most: int = PAIRS,
-    niivue: Inline | None = None,
-    step: Step = silent,
+    audited: Audited, folder: Path, *, most: int = PAIRS, niivue: Inline | None = None, step: Step = silent
 ) -> Path:
     """Write the review page of an audit into ``folder``, for its owner alone; return its path.
 
-    ``inputs_sha256`` is what ``write_audit`` was given, ``niivue`` what ``niivue_script`` gives.
+    ``folder`` is that of ``audit.json``, whose pseudonyms the page has. ``niivue`` is what ``niivue_script`` gives.
     """
-    pairs = review_pairs(result, synthetic, train, pseudonym, most=most, step=step)
-    digest = audit_digest(result.findings, inputs_sha256)
+    result, names = audited.result, open_names(folder)
+    pairs = review_pairs(result, audited.synthetic, audited.train, names, most=most, step=step)
+    keep_names(names, folder)
+    digest = audit_digest(result.findings, audited.inputs_sha256)
     left_out = len(chosen(result, len(result.findings))) - len(pairs)
-    page = review_page(pairs, digest, spacing=_spacing(train), left_out=left_out, niivue=niivue)
+    page = review_page(pairs, digest, spacing=_spacing(audited.train), left_out=left_out, niivue=niivue)
     return write_review(folder, page)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from lichen.chain.auditing import audit_samples, check_scores
 from lichen.chain.begin import at_work, begin, holding
 from lichen.chain.data import read_images
 from lichen.chain.expecting import look_ahead, look_ahead_of_samples
-from lichen.chain.judging import audit_samples, check_scores, judge_quality, quality_steps
+from lichen.chain.judging import judge_quality, quality_steps
 from lichen.chain.training import train_generator
 from lichen.config import RunConfig, SamplingConfig
 from lichen.footprint import SYNTHESIS
@@ -41,7 +42,8 @@ def run(
             look_ahead(config, data, folder, device, watch)
             generator = train_generator(config, data, folder, device, watch)
             draw_missing(generator, config.sampling, folder.samples, watch)
-            synthetic, result = audit_samples(config, data, folder, watch)
+            audited = audit_samples(config, data, folder, generator, watch)
+            result, synthetic = audited.result, audited.synthetic
             if team.leads:
                 with watch.phase("quality", quality_steps(data, synthetic)) as step:
                     quality = judge_quality(generator, data, synthetic, step)

@@ -15,36 +15,57 @@ def audit(arguments: list[str]) -> int:
 
     options = parse(AuditOptions, "audit", arguments)
     from lichen.audit import open_names, summary, write_audit
-    from lichen.chain import audit_folders, audit_with_run, holding
-    from lichen.config import RunConfig
-    from lichen.errors import ConfigError
+    from lichen.audit.reviewed import agreement, as_json, audit_digest, check_marks, read_marks, words
+    from lichen.chain import at_work, audit_folders, audit_with_run, holding
+    from lichen.chain.reviewing import make_review
+    from lichen.config import TrainingConfig
     from lichen.report import write_audit_report
+    from lichen.report.niivue import niivue_script
     from lichen.runs import RunFolder
-    from lichen.settings import load_settings
     from lichen.watch import watching
 
-    home = RunFolder(options.out)
+    # what cannot be had is said before the audit, and not after it
+    niivue = niivue_script() if options.review and options.viewer else None
+    if options.reviewed is not None:
+        check_marks(options.reviewed)
+    home, path = RunFolder(options.out), options.out / "audit.json"
     with (
         joined() as team,
         holding(home, team),
+        at_work(TrainingConfig(device=options.device), team) as device,
         watching(home.path, options.carbon, quiet=options.quiet, team=team) as watch,
     ):
-        if options.run is not None:
-            stored = load_settings(RunFolder(options.run).config, RunConfig())
-            result, inputs = audit_with_run(stored, options.synthetic, options.audit, options.out, watch)
-        elif options.train is not None and options.reference is not None:
-            result, inputs = audit_folders(options, options.train, options.reference, watch)
-        else:
-            raise ConfigError(
-                "an audit needs the training images and real images of other patients",
-                fix="give --train DIR and --reference DIR, or --run RUN for those of a run folder",
-            )
+        audited = (
+            audit_folders(options, watch)
+            if options.run is None
+            else audit_with_run(RunFolder(options.run), options, device, watch)
+        )
         if not team.leads:
             return 0
-        written = write_audit(result, options.out / "audit.json", inputs_sha256=inputs)
-        page = write_audit_report(options.out / "audit.json")
-    words = f"{summary(result, open_names(options.out))}\nfiles       {options.out / 'audit.json'}, {page}"
-    show(options.json, written, words)
+        result, reviewed, seen, review = audited.result, None, "", None
+        if options.reviewed is not None:
+            marks = read_marks(options.reviewed, result.findings, audit_digest(result.findings, audited.inputs_sha256))
+            agreed = agreement(marks, result.findings)
+            reviewed, seen = as_json(marks, agreed), words(marks, agreed)
+        written = write_audit(
+            result,
+            path,
+            inputs_sha256=audited.inputs_sha256,
+            files_sha256=audited.files_sha256,
+            reviewed=reviewed,
+        )
+        page = write_audit_report(path)
+        if options.review:
+            most = options.audit.review_pairs
+            with watch.phase("review", most) as step:
+                review = make_review(audited, options.out, most=most, niivue=niivue, step=step)
+    lines = [summary(result, open_names(options.out))]
+    if seen:
+        lines.append(f"reviewed    {seen}")
+    lines.append(f"files       {path}, {page}")
+    if review:
+        lines.append(f"review      {review} CONTAINS PATIENT IMAGES")
+    show(options.json, written, "\n".join(lines))
     return result.exit_code
 
 

@@ -83,13 +83,17 @@ def decode_latents(autoencoder: nn.Module, values: Tensor, shift: Tensor, scale:
 @torch.inference_mode()
 def reconstruction_l1(autoencoder: nn.Module, images: Tensor, batch_size: int, *, step: Step = silent) -> float:
     """Mean absolute difference between images (N, C, *S) and their reconstructions, in units of [-1, 1]."""
-    device = next(autoencoder.parameters()).device
     total = 0.0
     for batch in images.split(batch_size):
-        mean, _ = encode(autoencoder, batch.to(device))
-        total += (decode(autoencoder, mean).float().cpu() - batch).abs().sum().item()
+        total += (restored(autoencoder, batch) - batch).abs().sum().item()
         step(len(batch))
     return total / images.numel()
+
+
+def restored(autoencoder: nn.Module, images: Tensor) -> Tensor:
+    """What ``autoencoder`` makes of images (B, C, *S) and back, float32 on the CPU."""
+    mean, _ = encode(autoencoder, images.to(next(autoencoder.parameters()).device))
+    return decode(autoencoder, mean).float().cpu()
 
 
 def _per_channel(values: Tensor, like: Tensor) -> Tensor:

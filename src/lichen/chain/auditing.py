@@ -1,0 +1,189 @@
+"""Is there a patient among the synthetic images? An audit of a run's samples, or of any folder."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lichen.audit import AuditResult, audit, audit_steps, find_score
+from lichen.chain.data import Data, read_images
+from lichen.config import AuditConfig, RunConfig
+from lichen.errors import ConfigError
+from lichen.files import sha256_of
+from lichen.images import Fit, ImageSet, Item, Source, choose_size, load_set, open_folder, stored_window
+from lichen.progress import Step
+from lichen.runs import RunFolder
+from lichen.settings import load_settings
+from lichen.training.autoencoder import restored
+from lichen.training.generator import Generator, load_generator
+from lichen.watch import Watch
+
+if TYPE_CHECKING:
+    from lichen.audit.planted import RoundTrip
+    from lichen.options import AuditOptions
+
+WORK = "work-with-patient-images"
+"""Folder beside ``audit.json`` while an audit goes on; it says in its name what it may hold. Gone at the end."""
+RESTORED_AT_ONCE = 4
+"""Images that go through the autoencoder together; volumes are large."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A verdict, and what it was made of."""
+
+    result: AuditResult
+    synthetic: ImageSet
+    train: ImageSet
+    inputs_sha256: dict[str, str]
+    """What was compared -> its SHA-256."""
+    files_sha256: dict[str, str]
+    """Synthetic image -> that of its file."""
+
+
+def audit_samples(config: RunConfig, data: Data, folder: RunFolder, generator: Generator, watch: Watch) -> Audited:
+    """Compare the samples of a run with its training patients."""
+    source = open_folder(folder.samples)
+    steps = _steps(config.audit, source, data.train, data.held_out, round_trip=True)
+    with watch.phase("audit", steps) as step:
+        synthetic = load_samples(source, data.train, config.images.window, step)
+        result = audit(
+            synthetic,
+            data.train,
+            data.held_out,
+            config.audit,
+            round_trip=through(generator),
+            step=step,
+            team=watch.team,
+        )
+    inputs = {"generator": sha256_of(folder.generator)}
+    return Audited(result, synthetic, data.train, inputs, _files_sha256(folder.samples, source))
+
+
+def audit_folders(options: AuditOptions, watch: Watch) -> Audited:
+    """Audit the images of any generator with those of ``options.train`` and of patients it never saw."""
+    check_scores(options.audit)
+    reference = options.reference or options.withheld
+    if options.train is None or reference is None:
+        raise ConfigError(
+            "an audit needs the training images and real images of other patients",
+            fix="give --train DIR and --reference DIR, or --run RUN for those of a run folder",
+        )
+    column, fit, work = options.images.patient_column, options.images.fit, options.out / WORK
+    folders = {"train": options.train, "reference": reference}
+    if options.withheld is not None:
+        folders["withheld"] = options.withheld
+    sources = {name: open_folder(path, patient_column=column) for name, path in folders.items()}
+    size = choose_size(sources["train"], options.images.size or _common_shape(options.synthetic), multiple=1)
+    with watch.phase("read", sum(len(source.items) for source in sources.values())) as step:
+        sets = {
+            name: load_set(
+                source.items, size, fit, cache_dir=_cache_dir(source.items, size, options.audit, work), step=step
+            )
+            for name, source in sources.items()
+        }
+    return _compare(options, sets, fit, None, watch)
+
+
+def audit_with_run(run: RunFolder, options: AuditOptions, device: torch.device, watch: Watch) -> Audited:
+    """The same, with the training and held-out patients of a ``run``, and with its autoencoder for the self-test."""
+    check_scores(options.audit)
+    data = read_images(load_settings(run.config, RunConfig()), watch)
+    sets = {"train": data.train, "reference": data.held_out}
+    round_trip = through(load_generator(run.generator, device)) if run.generator.is_file() else None
+    return _compare(options, sets, "crop-pad", round_trip, watch)
+
+
+def through(generator: Generator) -> RoundTrip:
+    """The way of images (B, C, *S) through the autoencoder of ``generator`` and back."""
+
+    def round_trip(images: Tensor) -> Tensor:
+        return torch.cat([restored(generator.autoencoder, batch) for batch in images.split(RESTORED_AT_ONCE)])
+
+    return round_trip
+
+
+def load_samples(source: Source, train_set: ImageSet, window: tuple[float, ...] | None, step: Step) -> ImageSet:
+    """The samples of a run as they are: on the grid already, whatever spacing their affine gives."""
+    channels, *size = train_set.voxels.shape[1:]
+    stored = window and stored_window(channels, len(size), window)
+    return load_set(source.items, tuple(size), "crop-pad", window=stored, step=step)
+
+
+def check_scores(config: AuditConfig) -> None:
+    """Raise ``AuditError`` for a score that does not exist, before hours of training and not after."""
+    for name in config.scores:
+        find_score(name)
+
+
+def _compare(
+    options: AuditOptions, sets: dict[str, ImageSet], fit: Fit, round_trip: RoundTrip | None, watch: Watch
+) -> Audited:
+    """Audit the synthetic images with ``sets``: train, reference, and withheld if there is such a set."""
+    train, reference, withheld = sets["train"], sets["reference"], sets.get("withheld")
+    source, size, work = open_folder(options.synthetic), tuple(train.voxels.shape[2:]), options.out / WORK
+    steps = _steps(
+        options.audit, source, train, reference, withheld=withheld is not None, round_trip=round_trip is not None
+    )
+    with watch.phase("audit", steps) as step:
+        cache_dir = _cache_dir(source.items, size, options.audit, work)
+        synthetic = load_set(source.items, size, fit, cache_dir=cache_dir, step=step)
+        result = audit(
+            synthetic,
+            train,
+            reference,
+            options.audit,
+            withheld=withheld,
+            round_trip=round_trip,
+            step=step,
+            team=watch.team,
+            work=work,
+        )
+    watch.team.wait()  # the others may still read what the leader is about to remove
+    if watch.team.leads:
+        shutil.rmtree(work, ignore_errors=True)
+    inputs = {name: images.sha256() for name, images in {"synthetic": synthetic, **sets}.items()}
+    return Audited(result, synthetic, train, inputs, _files_sha256(options.synthetic, source))
+
+
+def _steps(
+    config: AuditConfig,
+    synthetic: Source,
+    train: ImageSet,
+    reference: ImageSet,
+    *,
+    withheld: bool = False,
+    round_trip: bool = False,
+) -> int:
+    """How many images a progress bar over reading and auditing ``synthetic`` counts."""
+    count = len(synthetic.items)
+    return count + audit_steps(config, count, train, reference, withheld=withheld, round_trip=round_trip)
+
+
+def _files_sha256(folder: Path, source: Source) -> dict[str, str]:
+    """The digest of each image's file; images of one archive share theirs."""
+    files = {item.name: folder / item.name for item in source.items}
+    archive = sha256_of(folder) if folder.is_file() else ""
+    return {name: archive or sha256_of(path) for name, path in files.items()}
+
+
+def _common_shape(folder: Path) -> tuple[int, ...] | None:
+    """The shape that all synthetic images share, which is the grid of their generator; None if they differ.
+
+    Real images brought to another grid than the generator saw them on are scaled and padded otherwise, and its copies
+    of them would go unnoticed.
+    """
+    shapes = {(item.look() if item.look else item.read().geometry).shape for item in open_folder(folder).items}
+    return shapes.pop() if len(shapes) == 1 else None
+
+
+def _cache_dir(items: Sequence[Item], size: tuple[int, ...], config: AuditConfig, work: Path) -> Path | None:
+    """Where decoded images are kept while an audit goes on, if they would take over a quarter of its memory."""
+    return work if 4 * len(items) * math.prod(size) > config.memory_mb * 2**20 // 4 else None
