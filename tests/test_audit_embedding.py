@@ -125,7 +125,7 @@ def test_similarity_is_the_correlation_of_embeddings_of_the_nearer_of_query_and_
 
 def test_moved_and_noisy_copies_are_found_and_new_patients_do_not_look_like_copies() -> None:
     pool = _people(40, 32, 32)
-    search = prepare(pool, torch.arange(40), encoder=train_encoder(pool, torch.arange(40), steps=150))
+    search = prepare(pool, torch.arange(40), encoder=train_encoder(pool, torch.arange(40), steps=100))
     null = search(_people(60, 32, 32, seed=1), step=silent).similarity[:, 0].double().numpy()
     threshold = float(np.quantile(null, 0.95))
     new = _people(40, 32, 32, seed=2)

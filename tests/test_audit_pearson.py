@@ -50,8 +50,17 @@ def _brute_force(queries: torch.Tensor, pool: torch.Tensor, patients: list[int],
     return Nearest(similarity, index)
 
 
-def _search(queries: torch.Tensor, pool: torch.Tensor, patients: list[int], k: int = 3, **blocks: int) -> Nearest:
-    return prepare(pool, torch.tensor(patients), **blocks)(queries, k=k, step=silent)
+def _search(
+    queries: torch.Tensor,
+    pool: torch.Tensor,
+    patients: list[int],
+    k: int = 3,
+    *,
+    query_rows: int | None = None,
+    pool_rows: int = 2048,
+) -> Nearest:
+    search = prepare(pool, torch.tensor(patients), query_rows=query_rows, pool_rows=pool_rows)
+    return search(queries, k=k, step=silent)
 
 
 @given(
