@@ -1,7 +1,8 @@
 """Random views of an image, as a generator that copies might show it: what an embedding learns to see through.
 
-Of an image: mirrored or not, turned, moved and zoomed within the limits of ``warp``, gain and gamma changed, blurred,
-noise added. The random numbers come from one generator on the CPU, so that a view is the same on every device.
+Of an image: turned, moved and zoomed within the limits of ``warp``, gain and gamma changed, blurred, noise added. Not
+mirrored: that leaves only two cases, which a search can try both. The random numbers come from one generator on the
+CPU, so that a view is the same on every device.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lichen.audit.warp import inside, limits, locate, mirrored, sample
+from lichen.audit.warp import inside, limits, locate, sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +42,6 @@ def random_views(images: Tensor, frame: Frame, generator: torch.Generator) -> Te
     limit = limits(frame.dims, images.device)
     motion = limit * (2 * torch.rand((len(images), len(limit)), generator=generator).to(images.device) - 1)
     views = _unit_range(images)
-    views = mirrored(views).where(uniform(0, 1) < 0.5, views)
     located = locate(motion, frame)
     dark = ~inside(located).reshape(-1, 1, *frame.size) & (uniform(0, 1) < 0.5)
     views = sample(views, located).reshape(images.shape).masked_fill(dark, 0.0)
