@@ -200,7 +200,7 @@ def repeat(scores: Scores, design: Design, rng: np.random.Generator) -> tuple[fl
 
 
 def coverage_rows(half: str, scores: Scores) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for design in DESIGNS:
         rng = np.random.default_rng(2)
         figures = np.array([repeat(scores, design, rng) for _ in range(REPETITIONS)])
@@ -244,7 +244,7 @@ def alarms(scores: Scores, images: int, copies: int) -> tuple[float, float, floa
 
 
 def alarm_rows(half: str, scores: Scores) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for images in (9, 20, 80):
         for copies in (0, 1, 2, 3) if images < 80 else (0, 4, 6, 8):
             shares = [percent(share, SETS) for share in alarms(scores, images, copies)]
@@ -280,7 +280,7 @@ def main() -> None:
 
 
 COVERAGE_HEADER = (
-    *("patients", "rate of", "copies", "innocent images", "level", "covers the truth", "width", "width / oracle's"),
+    *("patients", "rate of", "copies", "innocent images", "covers the truth", "width", "width / oracle's"),
     *("error", "memorised patients: covers", "error"),
 )
 ALARM_HEADER = (
@@ -294,19 +294,17 @@ ALARM_HEADER = (
 NOTE = f"""Aligned scores of real chest X-rays at 64 x 64 ({{sizes}}).
 Each repetition draws {CALIBRATION} new patients for calibration (each by the largest score of their images), takes
 one image of each other new patient as innocent, and divides the training patients into those whose planted copies
-measure the power and those who are copied. Copies are
-under one of {len(SINGLE)} single transformations. ± is the Monte-Carlo standard error. Methods were chosen on the
-development half alone; the final half was used once.
+measure the power and those who are copied. Copies are under one of {len(SINGLE)} single transformations. ± is the
+Monte-Carlo standard error. Methods were chosen on the development half alone; the final half was used once.
 
 How often a set is said to have copies, {SETS} sets each. Innocent images are new patients' under a blur of 1 to 3 px.
 Benjamini-Hochberg (BH) at {FALSE_DISCOVERY_RATE:.0%} flags an image; the set's p-value is `lichen.audit.alarm`."""
 COVERAGE_NOTE = f"""Whether the 95 % interval of the copy rate covers the truth, {REPETITIONS} repetitions of
-{IMAGES} images of which 30 % are copies. The rate of the set is the share among
-these images; the rate of the generator the share among all that it would make, of which these are a sample ("each
-image with 30 %"). With exactly 30 % in every set nothing is left of the chance that an interval of the generator's
-rate allows for, so it covers more. The oracle knows power and false-positive rate at the threshold of the level 0.05 and
-has a Wald interval of the binomial flagged share. Memorised patients: the share of training patients of whom these
-images hold a copy."""
+{IMAGES} images of which 30 % are copies. The rate of the set is the share among these images; the rate of the generator
+the share among all that it would make, of which these are a sample ("each image with 30 %"). With exactly 30 % in
+every set nothing is left of the chance that an interval of the generator's rate allows for, so it covers more. The
+oracle knows power and false-positive rate at the threshold of the level {LEVEL:g}, and has a Wald interval of the
+binomial flagged share. Memorised patients: the share of training patients of whom these images hold a copy."""
 
 
 if __name__ == "__main__":
