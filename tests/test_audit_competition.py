@@ -100,8 +100,8 @@ def test_the_copies_of_one_half_are_no_copies_of_the_other(q: float) -> None:
     rng = np.random.default_rng(2)
     trained_on_a, trained_on_b = 0, 0
     for _ in range(100):
-        trained_on_a += compete(*_similarities(rng, 200, 30), q).flagged.any()
-        trained_on_b += compete(*_similarities(rng, 200, 30, on_train=False), q).flagged.any()
+        trained_on_a += bool(compete(*_similarities(rng, 200, 30), q).flagged.any())
+        trained_on_b += bool(compete(*_similarities(rng, 200, 30, on_train=False), q).flagged.any())
     assert trained_on_a > 90
     assert trained_on_b <= q * 100
 
