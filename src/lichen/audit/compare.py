@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from lichen.audit.aligned import Pairs
     from lichen.config import AuditConfig
     from lichen.images.types import ImageSet
 
@@ -33,6 +34,7 @@ class _Scored:
     nearest: NDArray[np.int64]  # (m,) its position; -1: none
     p_values: NDArray[np.float64]  # (m,)
     null: NDArray[np.float64]  # (n,) of the n held-out patients
+    align: Callable[..., Pairs] | None  # of a search that aligns
 
 
 def audit(
@@ -70,6 +72,7 @@ def audit(
         _finding(i, synthetic.names[i], train, scored, float(p_values[i]), bool(rejected[i]), identical[i])
         for i in range(len(synthetic.names))
     )
+    findings = _aligned(findings, synthetic, train, scored)
     counts = Counts(
         synthetic_images=len(synthetic.names),
         synthetic_not_comparable=sum(all(v is None for v in f.similarities.values()) for f in findings),
@@ -116,6 +119,7 @@ def _score(score: Score, synthetic: ImageSet, train: ImageSet, reference: ImageS
         nearest=found.index[:, 0].cpu().numpy(),
         p_values=conformal_p_values(similarity, null),
         null=null,
+        align=getattr(search, "align", None),
     )
 
 
@@ -152,6 +156,22 @@ def _finding(
         nearest_image=train.names[nearest] if nearest >= 0 else None,
         nearest_patient=train.patients[nearest] if nearest >= 0 else None,
     )
+
+
+def _aligned(
+    findings: tuple[Finding, ...], synthetic: ImageSet, train: ImageSet, scored: list[_Scored]
+) -> tuple[Finding, ...]:
+    """The flagged ``findings`` with their transformations, where a score aligns."""
+    from lichen.audit.transforms import transforms_of
+
+    align = next((s.align for s in scored if s.align is not None), None)
+    flagged = [i for i, finding in enumerate(findings) if finding.is_copy and finding.nearest_image is not None]
+    if align is None or not flagged:
+        return findings
+    position = {name: at for at, name in enumerate(train.names)}
+    nearest = [position[findings[i].nearest_image or ""] for i in flagged]
+    found = dict(zip(flagged, transforms_of(align, synthetic.voxels[flagged], nearest), strict=True))
+    return tuple(replace(finding, transform=found.get(i)) for i, finding in enumerate(findings))
 
 
 def _verdict(findings: Sequence[Finding], counts: Counts, resolved: Resolution) -> Verdict:
