@@ -274,8 +274,8 @@ def _files() -> Iterator[str]:
     yield "The folder is the whole state of a run. Files are plain, and are written whole or appended to."
     yield ""
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RUN_FOLDER.items()])
-    yield "`lichen audit` writes `audit.json`, `report.html`, `PRIVATE-names.json`, an energy trace and `.lock` into its"
-    yield "own folder."
+    yield "`lichen audit` writes `audit.json`, `report.html`, `PRIVATE-names.json`, an energy trace and `.lock` into"
+    yield "its own folder."
     yield ""
     yield "## Sidecar of a synthetic image"
     yield ""
