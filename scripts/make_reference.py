@@ -82,11 +82,12 @@ RUN_FOLDER = {
     "samples/sample-<index>.nii.gz": "A synthetic volume, or a picture with another number of channels; float32 from "
     "0 to 1, or in the intensities of `images.window`.",
     "samples/sample-<index>.json": "The sidecar of a synthetic image; see below.",
-    "audit/audit.json": "The verdict and one finding per synthetic image. **Names training images and patients**: "
-    "keep it as private as they are.",
+    "audit/audit.json": "The verdict and one finding per synthetic image. Real patients and images have pseudonyms.",
+    "audit/PRIVATE-names.json": "**Whom the pseudonyms stand for**, and their key, made once per folder. Readable by "
+    "its owner only; keep it as private as the images.",
     "summary.json": "Results of every step. It holds the command as typed, so folder names too, and the names of "
     "images only if `--images.skip-bad` left some out.",
-    "report.html": "The page for people. Copies are listed with **the names of their nearest training images**.",
+    "report.html": "The page for people. Copies are listed with the pseudonyms of their nearest training images.",
     "cards/model-card.md": "After `lichen card`: metadata for a Hugging Face model card; its `emissions` are in grams.",
     "cards/emissions.csv": "The same with the columns of codecarbon: `emissions` in kilograms, energies in kWh with "
     "the building's overhead, `duration` in seconds. What is not known is empty.",
@@ -109,16 +110,32 @@ SIDECAR = {
 
 AUDIT = {
     "lichen": "Version that wrote the file.",
+    "layout": "2: the layout of this file.",
     "verdict": "`clean`, `copies` or `inconclusive`.",
     "exit_code": "0, 1 or 3.",
     "counts": "Images and patients compared, repeated training images, images that could not be compared.",
     "resolution": "`patients` held out, `smallest_p` possible, `detectable_share` of copies, `patients_needed` more.",
-    "settings": "The settings of the audit.",
     "images": "One finding per synthetic image: `file`, `score` and `score_name`, `scores` (all of them), `p_value`, "
-    "`flagged`, `identical`, `nearest_image`, `nearest_patient`, and in a run folder the file's `sha256`.",
+    "`flagged`, `identical`, `nearest` and `nearest_image` (pseudonyms of a training patient and image), `transform` "
+    "from that image to this one, and in a run folder the file's `sha256`.",
     "copies": "File names of the flagged images.",
-    "not_tested": "What the audit cannot see, one sentence each.",
+    "copy_rate": "Share of copies, `estimate` between `low` and `high`, `of` so many synthetic images; null if not "
+    "estimated.",
+    "memorised_patients": "Share of training patients of whom there is a copy, `of` so many patients, found `by` so "
+    "many synthetic images; null if not estimated.",
+    "self_test": "By transformation: `words` for it, `power` over `n` planted copies, `false_positive_rate` over "
+    "`n_new` images of new patients; null if nothing was planted.",
+    "calibration": "The `level` of the self-test, and by score the similarity of each held-out patient, sorted and "
+    "without names.",
+    "duplicates": "What the checks of the real images found: `repeated_images`, pairs of images `within_training` and "
+    "`with_held_out` that are one image, `left_out_patients`, patients with `many_images`.",
+    "competition": "Against a withheld set: `wins` of each image, `threshold`, number `flagged`, `least_discoveries`; "
+    "null without one.",
+    "membership": "What the model's loss says of who is a training patient; null if no model was given.",
+    "classics": "What the rules of earlier papers say; null if not computed.",
+    "settings": "The settings of the audit.",
     "inputs": "SHA-256 of what was compared.",
+    "not_tested": "What the audit cannot see, one sentence each.",
 }
 
 
@@ -257,7 +274,8 @@ def _files() -> Iterator[str]:
     yield "The folder is the whole state of a run. Files are plain, and are written whole or appended to."
     yield ""
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RUN_FOLDER.items()])
-    yield "`lichen audit` writes `audit.json`, an energy trace and `.lock` into its own folder."
+    yield "`lichen audit` writes `audit.json`, `report.html`, `PRIVATE-names.json`, an energy trace and `.lock` into"
+    yield "its own folder."
     yield ""
     yield "## Sidecar of a synthetic image"
     yield ""
@@ -265,6 +283,9 @@ def _files() -> Iterator[str]:
     yield "## audit.json"
     yield ""
     yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in AUDIT.items()])
+    yield "`lichen/audit/audit.schema.json` in the package describes every key (JSON Schema, draft 2020-12)."
+    yield "`lichen.audit.read_audit` reads the file back."
+    yield ""
 
 
 def _errors() -> Iterator[str]:

@@ -144,12 +144,12 @@ def test_the_known_duplicates_among_chest_x_rays_are_found_and_no_two_children_a
         known = {row["file"]: row["duplicate_of"] for row in csv.DictReader(file) if row["duplicate_of"]}
     items = open_folder(folder, patient_column="group").items
     wanted = {*known, *known.values()}
-    kept = [item for number, item in enumerate(items) if item.name in wanted or number % 6 == 0]
+    kept = [item for number, item in enumerate(items) if item.name in wanted or number % 15 == 0]
     chests = load_set(kept, (64, 64))
     # as if nobody knew whose they are, half of the duplicates saved again with loss
     for name in sorted(known)[::2]:
         at = chests.names.index(name)
-        chests.voxels[at] = DISTURBANCES["JPEG 30"](chests.voxels[at : at + 1], seed=0, indices=[0])[0]
+        chests.voxels[at] = DISTURBANCES["JPEG 30"](chests.voxels[at : at + 1].clamp(-1, 1), seed=0, indices=[0])[0]
     nobody = ImageSet(chests.voxels[:0], (), (), np.eye(4))
     found = find_duplicates(replace(chests, patients=chests.names), nobody, fingerprints(chests.voxels))
     group = dict(zip(chests.names, chests.patients, strict=True))

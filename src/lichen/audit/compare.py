@@ -14,7 +14,7 @@ from lichen.audit.fdr import benjamini_hochberg
 from lichen.audit.limitations import limitations
 from lichen.audit.rates import copy_rate, memorised_patients
 from lichen.audit.resolution import resolution
-from lichen.audit.result import AuditResult, Counts, Finding, Transform, Verdict
+from lichen.audit.result import AuditResult, Counts, Finding, Verdict
 from lichen.audit.scores import find_score
 from lichen.progress import Step, silent
 from lichen.team import ALONE, Team
@@ -98,6 +98,7 @@ def audit(
     competition = None if withheld is None else _compete(scored[0], synthetic, train, withheld, searching, config)
     flagged = benjamini_hochberg(p_values, config.false_discovery_rate) if competition is None else competition.flagged
     findings = _findings(synthetic, train, scored, p_values, flagged, identical)
+    findings = _aligned(findings, synthetic, train, scored)
     counts = Counts(
         synthetic_images=len(synthetic.names),
         synthetic_not_comparable=sum(all(v is None for v in f.similarities.values()) for f in findings),
@@ -217,7 +218,6 @@ def _findings(
     for i, name in enumerate(synthetic.names):
         decisive = min(scored, key=lambda s: s.p_values[i])
         nearest = identical[i] if identical[i] >= 0 else int(decisive.nearest[i])
-        is_copy = bool(flagged[i]) or identical[i] >= 0
         found.append(
             Finding(
                 name=name,
@@ -225,25 +225,31 @@ def _findings(
                     s.score.name: float(s.similarity[i]) if np.isfinite(s.similarity[i]) else None for s in scored
                 },
                 p_value=float(p_values[i]),
-                is_copy=is_copy,
+                is_copy=bool(flagged[i]) or identical[i] >= 0,
                 is_identical=identical[i] >= 0,
                 score=decisive.score.name,
                 nearest_image=train.names[nearest] if nearest >= 0 else None,
                 nearest_patient=train.patients[nearest] if nearest >= 0 else None,
-                transform=_transform(decisive, synthetic, i) if is_copy and nearest == decisive.nearest[i] else None,
             )
         )
     return tuple(found)
 
 
-def _transform(scored: _Scored, synthetic: ImageSet, i: int) -> Transform | None:
-    """How the nearest training image was moved to be synthetic image ``i``; None if the score does not align."""
+def _aligned(
+    findings: tuple[Finding, ...], synthetic: ImageSet, train: ImageSet, scored: Sequence[_Scored]
+) -> tuple[Finding, ...]:
+    """The flagged ``findings`` with their transformations, where a score aligns."""
     from lichen.audit.aligned import AlignedSearch
+    from lichen.audit.transforms import transforms_of
 
-    if not isinstance(scored.search, AlignedSearch):
-        return None
-    pairs = scored.search.align(synthetic.voxels[i : i + 1])
-    return Transform.of(pairs.transform[0, 0].tolist(), mirror=bool(pairs.mirror[0, 0]))
+    align = next((s.search.align for s in scored if isinstance(s.search, AlignedSearch)), None)
+    flagged = [i for i, finding in enumerate(findings) if finding.is_copy and finding.nearest_image is not None]
+    if align is None or not flagged:
+        return findings
+    position = {name: at for at, name in enumerate(train.names)}
+    nearest = [position[findings[i].nearest_image or ""] for i in flagged]
+    found = dict(zip(flagged, transforms_of(align, synthetic.voxels[flagged], nearest), strict=True))
+    return tuple(replace(finding, transform=found.get(i)) for i, finding in enumerate(findings))
 
 
 def _with_rates(result: AuditResult, scored: Sequence[_Scored], tested: SelfTest, train: ImageSet) -> AuditResult:

@@ -104,7 +104,7 @@ def _detail(images: Tensor, frame: Frame) -> Tensor:
     """``images`` (N, C, *S) with even local contrast on the grid of ``frame``, (N, C, *size) float32."""
     made = images.new_empty((len(images), images.shape[1], *frame.size), dtype=torch.float32)
     band = BAND[frame.dims]
-    size = max(1, BLOCK_BYTES // (64 * images[:1].numel()))
+    size = max(1, BLOCK_BYTES // (64 * images.shape[1:].numel()))
     for at in range(0, len(images), size):
         block = slice(at, at + size)
         made[block] = even_contrast(images[block], frame, blur=band.blur, window=band.window)
