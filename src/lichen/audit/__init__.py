@@ -9,6 +9,7 @@ Knows images and nothing of models or energy: any generator's images can be audi
 from lichen.audit.compare import audit
 from lichen.audit.conformal import bonferroni, conformal_p_values, patient_maxima
 from lichen.audit.fdr import benjamini_hochberg
+from lichen.audit.membership import Membership, membership
 from lichen.audit.resolution import Resolution, resolution
 from lichen.audit.result import AuditResult, Counts, Finding, Verdict, write_audit
 from lichen.audit.scores import Nearest, Score, Search, find_score, register, score_names
@@ -18,6 +19,7 @@ __all__ = [
     "AuditResult",
     "Counts",
     "Finding",
+    "Membership",
     "Nearest",
     "Resolution",
     "Score",
@@ -28,6 +30,7 @@ __all__ = [
     "bonferroni",
     "conformal_p_values",
     "find_score",
+    "membership",
     "patient_maxima",
     "register",
     "resolution",

@@ -7,6 +7,7 @@ there when the same command is repeated.
 from lichen.chain.begin import at_work, holding
 from lichen.chain.data import Data, read_images
 from lichen.chain.judging import Quality, audit_folders, audit_samples, audit_with_run, load_samples
+from lichen.chain.membership import membership_of_run
 from lichen.chain.whole import run, sample_only, train_only
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "audit_with_run",
     "holding",
     "load_samples",
+    "membership_of_run",
     "read_images",
     "run",
     "sample_only",
