@@ -113,10 +113,20 @@ def test_intervals_cover_what_is_true_of_two_normal_distributions(shift: float) 
 
 
 def test_wilson_intervals_agree_with_the_published_example() -> None:
-    # Newcombe (1998), Statistics in Medicine 17:857, table I, method 3: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+    # Newcombe (1998), Statistics in Medicine 17:857, table I, method 3.
     published = {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0.0, 0.1611)}
     for (found, n), interval in published.items():
         np.testing.assert_allclose(wilson_interval(found / n, n, 0.95), interval, atol=6e-5)
+
+
+@pytest.mark.parametrize(("auc", "m", "n"), [(0.5, 20, 30), (0.8, 5, 5), (0.97, 200, 40), (1.0, 12, 9)])
+def test_the_interval_of_the_area_ends_where_its_equation_holds(auc: float, m: int, n: int) -> None:
+    low, high = auc_interval(auc, m, n, 0.95)
+    assert low < auc <= high
+    mean = (m + n) / 2 - 1
+    for t in (low, high):
+        variance = t * (1 - t) * (1 + mean * (1 - t) / (2 - t) + mean * t / (1 + t)) / (m * n)
+        assert abs(auc - t) == pytest.approx(1.959964 * variance**0.5, abs=1e-6)
 
 
 @pytest.mark.parametrize(("inside", "outside", "side"), [([1.0, 2.0], [1.0], "held-out"), ([], [1, 2], "training")])
