@@ -54,8 +54,8 @@ def membership_of_run(
 def membership_of(generator: Generator, data: Data, *, seed: int = 0, step: Step = silent) -> Membership:
     """Compare held-out patients with as many training patients, chosen by ``seed``; ``step`` counts the images of both.
 
-    Each noise level's losses are divided by their mean over all patients, since they differ a hundredfold between
-    levels and the patient's mean would be that of the highest ones alone.
+    Each noise level's losses are divided by their mean over all images: no level outweighs the others, and it does not
+    matter whether the network predicts v or the noise, whose errors differ by a factor at each level.
     """
     chosen = members_of(data, seed)
     inside = data.train.voxels[chosen]
