@@ -11,6 +11,7 @@ from lichen.audit.compare import audit, audit_steps
 from lichen.audit.conformal import bonferroni, conformal_p_values, patient_maxima
 from lichen.audit.fdr import benjamini_hochberg
 from lichen.audit.names import PRIVATE_NAMES, Names, keep_names, open_names
+from lichen.audit.membership import Membership, membership
 from lichen.audit.resolution import Resolution, resolution
 from lichen.audit.result import AuditResult, Counts, Duplicates, Finding, SamePair, Transform, Verdict
 from lichen.audit.scores import Nearest, Score, Search, find_score, register, score_names
@@ -24,6 +25,7 @@ __all__ = [
     "Duplicates",
     "Finding",
     "Names",
+    "Membership",
     "Nearest",
     "Resolution",
     "SamePair",
@@ -39,6 +41,7 @@ __all__ = [
     "find_score",
     "keep_names",
     "open_names",
+    "membership",
     "patient_maxima",
     "read_audit",
     "register",

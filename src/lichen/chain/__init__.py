@@ -8,6 +8,7 @@ from lichen.chain.auditing import Audited, audit_folders, audit_samples, audit_w
 from lichen.chain.begin import at_work, holding
 from lichen.chain.data import Data, read_images
 from lichen.chain.judging import Quality
+from lichen.chain.membership import membership_of_run
 from lichen.chain.whole import run, sample_only, train_only
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "audit_with_run",
     "holding",
     "load_samples",
+    "membership_of_run",
     "read_images",
     "run",
     "sample_only",

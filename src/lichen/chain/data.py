@@ -81,10 +81,21 @@ def bind_images(images: ImageSet, folder: RunFolder) -> None:
     Otherwise a folder whose images changed would be resumed as if nothing had happened, and patients already trained on
     could be called held out.
     """
-    digest = images.sha256()
     if not folder.images.exists():
-        write_text(folder.images, f"{digest}\n")
-    elif folder.images.read_text(encoding="utf-8", errors="replace").strip() != digest:
+        write_text(folder.images, f"{images.sha256()}\n")
+    else:
+        check_bound(images, folder)
+
+
+def check_bound(images: ImageSet, folder: RunFolder) -> None:
+    """Refuse images other than those that the weights of a run folder were trained on."""
+    try:
+        bound = folder.images.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{folder.path} does not say which images it was trained on", fix="repeat its lichen run command"
+        ) from error
+    if bound != images.sha256():
         raise RunError(
             f"the training images are not those that the run in {folder.path} was begun with",
             fix="bring the images back as they were, or choose another folder with --out",

@@ -74,6 +74,13 @@ def encode_set(
 
 
 @torch.inference_mode()
+def encode_images(autoencoder: nn.Module, images: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Images (B, C, *S) -> normalised latents (B, L, *s) float32, by the shift and scale of ``encode_set``."""
+    raw = encode(autoencoder, images)[0].float()
+    return (raw - _per_channel(shift, raw)) / _per_channel(scale, raw)
+
+
+@torch.inference_mode()
 def decode_latents(autoencoder: nn.Module, values: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Normalised latents (B, L, *s) -> images (B, C, *S) float32 in [-1, 1]; undoes what ``encode_set`` did."""
     latents = values * _per_channel(scale, values) + _per_channel(shift, values)
