@@ -28,6 +28,7 @@ from lichen.options import (
     InitOptions,
     MeasureOptions,
     PredictOptions,
+    ReleaseOptions,
     ReportOptions,
     RunOptions,
     RunsOptions,
@@ -47,6 +48,7 @@ OPTIONS: dict[str, type] = {
     "train": RunOptions,
     "sample": SampleOptions,
     "audit": AuditOptions,
+    "release": ReleaseOptions,
     "report": ReportOptions,
     "predict": PredictOptions,
     "whatif": WhatifOptions,
@@ -60,9 +62,9 @@ OPTIONS: dict[str, type] = {
 
 EXIT_CODES = {
     0: "The command did what was asked. After `run` and `audit`: the verdict is `clean`.",
-    1: "`run` and `audit`: the verdict is `copies`.",
+    1: "`run` and `audit`: the verdict is `copies`. `release`: not released, because too many may be copies.",
     2: "Something that was given cannot be used. A message on stderr says what, and how to put it right.",
-    3: "`run` and `audit`: the verdict is `inconclusive`.",
+    3: "`run` and `audit`: the verdict is `inconclusive`. `release`: not released for that reason.",
     4: "A budget does not allow the work, or is spent. What was trained so far is saved.",
     70: "A defect of lichen; the traceback says where.",
     130: "Interrupted from the keyboard. The same command again goes on.",
