@@ -73,7 +73,8 @@ EXIT_CODES = {
 RUN_FOLDER = {
     "config.yaml": "All settings of the run. It can be given to `--config`.",
     "log.jsonl": "One JSON object a line while training: `time`, `phase`, `images_seen`, `loss`, `learning_rate`, "
-    "`gradient_norm`.",
+    "`gradient_norm`. Of phase `probe`: `n` samples compared, `above` and `share` of them nearer than new patients, "
+    "`mean_score`, `p_value`, `rises` (0 or 1). Of phase `stop`: `kept_images_seen`, where a probe ended training.",
     "energy-<host>-<rank>.jsonl": "What the meters said, one JSON object a line. Each process appends to its own file.",
     "forecasts.jsonl": "What the work was expected to take, one JSON object a line, from probes before it began.",
     "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",
@@ -95,6 +96,13 @@ RUN_FOLDER = {
     "cards/sci.json": "The Software Carbon Intensity of a released image (ISO/IEC 21031) and its terms.",
     "cards/methods.txt": "A paragraph for a paper, and the references it names.",
     ".lock": "Keeps two processes out of one folder. Empty.",
+}
+
+RELEASE = {
+    "images/": "The images that passed, under their names, with the sidecars that lichen wrote.",
+    "data-card.json": "What was released, audited, tested and not tested, and what it cost. No name of any image.",
+    "data-card.html": "The same for people.",
+    "SHA256SUMS": "The sum of every other file, for `sha256sum -c`. Its own SHA-256 names the set.",
 }
 
 SIDECAR = {
@@ -261,6 +269,11 @@ def _files() -> Iterator[str]:
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RUN_FOLDER.items()])
     yield "`lichen audit` writes `audit.json`, an energy trace and `.lock` into its own folder."
     yield ""
+    yield "## Release folder"
+    yield ""
+    yield "What `lichen release` makes, whole or not at all."
+    yield ""
+    yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RELEASE.items()])
     yield "## Sidecar of a synthetic image"
     yield ""
     yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in SIDECAR.items()])

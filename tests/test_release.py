@@ -353,7 +353,7 @@ def test_too_few_images_are_told_how_many_it_takes() -> None:
 
 @pytest.mark.parametrize("code", [1, 3])
 def test_what_is_not_released_leaves_nothing_on_the_disk(code: int, tmp_path: Path) -> None:
-    options = prepared(tmp_path, **({"verdict": "inconclusive"} if code == 3 else {}))
+    options = prepared(tmp_path, verdict="inconclusive" if code == 3 else "clean")
     done = release(replace(options, max_copy_rate=0.01 if code == 1 else 0.9))
     assert done.decision.exit_code == code
     assert done.folder is None
@@ -491,7 +491,7 @@ def test_options_that_make_no_sense_together_are_refused(tmp_path: Path) -> None
         {"second_look": "ssim", "train": tmp_path},
     ):
         with pytest.raises(ConfigError):
-            ReleaseOptions(tmp_path, tmp_path, **wrong)  # type: ignore[arg-type]
+            ReleaseOptions(tmp_path, tmp_path, **wrong)
 
 
 def test_a_missing_audit_is_told_of(tmp_path: Path) -> None:
