@@ -107,7 +107,8 @@ EXAMPLES = torch.linspace(-1, 1, 10)[:, None]
 
 
 def loss(network: nn.Module, batch: Tensor, draws: Draws) -> Tensor:
-    return (network(batch) - 2 * batch - 1 + 0.1 * draws.normal((1,))).square().mean()
+    error: Tensor = network(batch) - 2 * batch - 1 + 0.1 * draws.normal((1,))
+    return error.square().mean()
 
 
 def line() -> nn.Module:
@@ -203,7 +204,7 @@ def test_only_the_process_that_leads_looks(tmp_path: Path) -> None:
 def test_settings_of_probes_that_cannot_be_are_refused() -> None:
     for wrong in ({"every": 0}, {"samples": 1}, {"stop": True}):
         with pytest.raises(ConfigError):
-            ProbeConfig(**wrong)  # type: ignore[arg-type]
+            ProbeConfig(**wrong)
 
 
 @pytest.mark.parametrize(("every", "planned"), [(None, 0), (100, 6), (640, 1), (1000, 0), (1, 20)])

@@ -23,6 +23,7 @@ from PIL import Image
 
 from lichen.audited import CopyRate, Sensitivity, read_audited, safe_name
 from lichen.chain.releasing import release, second_look
+from lichen.cli import main
 from lichen.config import SamplingConfig
 from lichen.errors import AuditError, ConfigError, ImageError, LichenError
 from lichen.files import sha256_of
@@ -30,6 +31,7 @@ from lichen.images.write import SIDECAR_FIELDS
 from lichen.options import ReleaseOptions
 from lichen.release import SecondLook, decide
 from lichen.report.data_card import data_card_page
+from lichen.runs import RunFolder
 from lichen.sampling.folder import sample_identity
 from lichen.training.generator import Generator
 from lichen.workshop import workshop
@@ -206,7 +208,7 @@ def test_images_that_are_not_those_audited_are_never_released(
     spoil(tmp_path)
     with pytest.raises((AuditError, ImageError)):
         release(options)
-    assert left(tmp_path) == {"audit", "made", "elsewhere.png", "elsewhere.json"} & left(tmp_path)
+    assert left(tmp_path) <= {"audit", "made", "elsewhere.png", "elsewhere.json"}
 
 
 def left(home: Path) -> set[str]:
@@ -497,3 +499,96 @@ def test_options_that_make_no_sense_together_are_refused(tmp_path: Path) -> None
 def test_a_missing_audit_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(LichenError, match="there is no"):
         release(ReleaseOptions(tmp_path, tmp_path / "out"))
+
+
+def run_folder(path: Path, carbon: Mapping[str, Any] | None) -> RunFolder:
+    """A finished run of made-up numbers, audited, of which one of six samples is flagged."""
+    run = RunFolder(path)
+    files = write_set(run.samples)
+    run.audit.parent.mkdir()
+    run.audit.write_text(json.dumps(audit_json(files, ("sample-000002.png",))))
+    run.write_summary(
+        {
+            "is_phantom": True,
+            "images": {"shape": [1, 16, 16], "spacing_mm": [1.0, 1.0], "train_images": 40, "train_patients": 20},
+            "model": {"autoencoder_parameters": 2, "denoiser_parameters": 3, "denoiser_images_seen": 640},
+            "sampling": {"sampler": "unipc", "steps": 20, "seed": 0, "checkpoint_sha256": "b" * 64},
+            "energy": {
+                "phases": [{"components": [{"source": "estimated"}, {"source": "counter"}]}, {"components": []}],
+                "absent": ["ram"],
+            },
+            "carbon": carbon,
+        }
+    )
+    return run
+
+
+FRENCH = {
+    "total_g": {"low": 5.0, "estimate": 10.0, "high": 20.0},
+    "zone": "FR",
+    "zone_name": "France",
+    "month": 3,
+    "year": 2024,
+    "pue_range": [1.0, 1.58],
+    "attribution": "made up for a test",
+}
+
+
+def test_the_grams_of_a_run_are_shared_among_the_images_released_with_range_place_and_source(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", FRENCH)
+    release(ReleaseOptions(run.path, tmp_path / "out", max_copy_rate=0.9))
+    card = json.loads((tmp_path / "out" / "data-card.json").read_text())
+    assert card["carbon"]["per_released_image_g"] == {"low": 1.0, "estimate": 2.0, "high": 4.0}
+    assert card["carbon"]["sources"] == ["counter", "estimated"]
+    assert card["generator"]["images_seen"] == 640
+    assert "phantoms" in card["notices"][0]
+    page = (tmp_path / "out" / "data-card.html").read_text()
+    for words in ("2.00 g (1.0–4.0)", "France, March, 2024", "counter, estimated", "made up for a test", "1 to 1.58"):
+        assert words in page
+
+
+def test_what_was_not_measured_is_none_and_never_zero(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", None)
+    release(ReleaseOptions(run.path, tmp_path / "out", max_copy_rate=0.9))
+    assert json.loads((tmp_path / "out" / "data-card.json").read_text())["carbon"] is None
+    assert "not measured" in (tmp_path / "out" / "data-card.html").read_text()
+
+
+def test_a_run_at_work_and_a_summary_of_another_generator_are_refused(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", FRENCH)
+    options = ReleaseOptions(run.path, tmp_path / "out", max_copy_rate=0.9)
+    with run.lock(), pytest.raises(AuditError, match="another process"):
+        release(options)
+    run.write_summary({**run.require_summary(), "sampling": {"checkpoint_sha256": "c" * 64}})
+    with pytest.raises(AuditError, match="different generators"):
+        release(options)
+    run.write_summary({"sampling": {"checkpoint_sha256": "b" * 64}})
+    with pytest.raises(LichenError, match="damaged"):
+        release(options)
+    assert left(tmp_path) == {"run"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words", "code"),
+    [
+        ("clean", [], 0),
+        ("clean", ["--max-copy-rate", "0.01"], 1),
+        ("clean", ["--second-look", "aligned"], 2),
+        ("clean", ["--second-look", "pearson"], 2),
+        ("inconclusive", [], 3),
+        ("inconclusive", ["--allow-inconclusive"], 0),
+    ],
+)
+def test_the_exit_code_says_what_became_of_it(
+    verdict: str, words: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared(tmp_path, verdict=verdict)
+    paths = [str(tmp_path / "audit"), "--synthetic", str(tmp_path / "made"), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(["release", *paths, "--json", "--max-copy-rate", "0.9", *words])
+    assert ended.value.code == code
+    assert (tmp_path / "out").exists() is (code == 0)
+    if code != 2:
+        said = json.loads(capsys.readouterr().out)
+        assert said["exit_code"] == code
+        assert bool(said["reasons"]) is bool(code)
