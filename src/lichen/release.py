@@ -144,7 +144,7 @@ def data_card(
 
 NEVER_TESTED = (
     "what else the files hold, such as their names and metadata, was not looked at",
-    "likeness to training images is not the only risk: whether a person was in the training set was not tested here",
+    "that no image is a copy does not show that nothing can be learned about a patient",
 )
 
 

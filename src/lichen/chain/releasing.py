@@ -64,7 +64,8 @@ class Release:
 def release(options: ReleaseOptions, look: Look | None = None) -> Release:
     """Make the folder ``options.out`` of the images that passed, or say why not.
 
-    ``look`` is the second look; it is asked about the very bytes that would leave.
+    ``look`` is the second look, by default the one that ``options`` ask for; it is asked about the very bytes that
+    would leave.
 
     Raises:
         AuditError: the audit cannot be understood, its images are not those in the folder, or ``options.out`` is taken.
@@ -74,6 +75,7 @@ def release(options: ReleaseOptions, look: Look | None = None) -> Release:
     audited = read_audited(_parsed(audit, path))
     if options.second_look is not None:
         check_second_look(audited, options.second_look)
+        look = look or second_look(options)
     _refuse_taken(options, images)
     _refuse_others(images, audited)
     origin = _origin(audited, images, run)
@@ -242,17 +244,15 @@ def _origin(audited: Audited, images: Path, run: RunFolder | None) -> Origin:
         return Origin(generator, summary["is_phantom"], model, carbon)
 
 
-def second_look(options: ReleaseOptions) -> Look | None:
-    """The second look that ``options`` ask for; None where they ask for none.
+def second_look(options: ReleaseOptions) -> Look:
+    """The second look by the score that ``options`` name.
 
     Raises:
-        LichenError: its score or its images cannot be used.
+        AuditError: there is no such score, or nothing says which real images it is to compare with.
     """
-    if options.second_look is None:
-        return None
     from lichen.audit import find_score
 
-    score = find_score(options.second_look).name
+    score = find_score(options.second_look or "").name
     if options.train is None and options.run is None and options.synthetic is not None:
         raise AuditError(
             "a second look needs the training images and real images of other patients",

@@ -16,9 +16,9 @@ def release(arguments: list[str]) -> int:
     from lichen.options import ReleaseOptions
 
     options = parse(ReleaseOptions, "release", arguments)
-    from lichen.chain.releasing import release, second_look
+    from lichen.chain.releasing import release
 
-    done = release(options, second_look(options))
+    done = release(options)
     show(options.json, done.as_json(), _in_words(done))
     return done.decision.exit_code
 
