@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lichen.audit import find_score
 from lichen.audit.probe import FALSE_STOPS, Reading, chance, rank_of, yardstick
 from lichen.chain import run, train_only
 from lichen.chain.probing import one_of_each, probes_planned
@@ -24,6 +25,7 @@ from lichen.errors import AuditError, ConfigError, TrainingError
 from lichen.files import sha256_of
 from lichen.images import ImageSet
 from lichen.presets import load_preset
+from lichen.progress import silent
 from lichen.runs import RunFolder, read_log
 from lichen.settings import load_settings
 from lichen.team import Team
@@ -90,6 +92,16 @@ def test_copies_are_above_and_new_images_are_not() -> None:
     assert (mixed.samples, mixed.above, mixed.share) == (2, 2, 1.0)
     nothing = ruler.read(torch.zeros(3, 1, 6, 6))
     assert (nothing.samples, nothing.share, nothing.mean_score, nothing.p_value) == (0, None, None, 1.0)
+
+
+def test_the_mean_image_of_a_training_that_has_only_begun_is_no_copy() -> None:
+    common = 2 * pictures(1, 9)
+    train_set, held_out = common + pictures(20, 0), common + pictures(60, 1)
+    ruler = yardstick("pearson", train_set, [f"p{i}" for i in range(20)], held_out)
+    mean = train_set.mean(0, keepdim=True) + 0.05 * pictures(16, 2)
+    assert find_score("pearson").prepare(train_set, torch.arange(20))(mean, k=1, step=silent).similarity.min() > 0.9
+    assert not ruler.read(mean).rises(1)
+    assert ruler.read(train_set[:16] + 0.05 * pictures(16, 2)).rises(20)
 
 
 def test_held_out_images_without_contrast_are_no_yardstick() -> None:
@@ -186,6 +198,14 @@ def test_a_state_holds_kept_weights_only_where_a_probe_may_stop(tmp_path: Path) 
     assert (tmp_path / "c").stat().st_size > (tmp_path / "b").stat().st_size
 
 
+class Follower(Team):
+    """A process that does not lead, with the whole batch."""
+
+    @property
+    def leads(self) -> bool:
+        return False
+
+
 def test_only_the_process_that_leads_looks(tmp_path: Path) -> None:
     looks = Looks()
     train(
@@ -195,7 +215,7 @@ def test_only_the_process_that_leads_looks(tmp_path: Path) -> None:
         RECIPE,
         state_path=tmp_path / "a",
         log=print,
-        team=Team(rank=1),
+        team=Follower(),
         probing=Probing(looks, 4, True),
     )
     assert not looks.seen

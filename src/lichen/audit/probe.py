@@ -4,6 +4,9 @@ A probe scores a few samples and counts those that lie above all but a few held-
 to the training images than new patients are, sample and patient can change places, and the number of samples above the
 j-th largest of n patients follows a known law whatever the score (see ``chance``). The curve of that share over a
 training shows when copying begins. It is no verdict: one score, few samples.
+
+Scores are taken relative to the next nearest patients. Early in a training every sample is near the mean image, which
+resembles all training patients alike, and more than any new patient resembles one of them.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ class Reading:
     above: int
     """Of these, nearer to a training image than all but a share ``LEVEL`` of held-out patients."""
     mean_score: float | None
-    """Mean similarity to the nearest training image; None where no sample could be compared."""
+    """Mean score; None where no sample could be compared."""
     p_value: float
     """The chance of as many or more if samples are like new patients."""
 
@@ -64,7 +67,7 @@ class Yardstick:
 
     search: Search
     null: NDArray[np.float64]
-    """(n,): of each held-out patient one image's similarity to the nearest training image."""
+    """(n,): the score of one image of each held-out patient."""
 
     def read(self, samples: Tensor) -> Reading:
         """Score ``samples`` (B, C, *S) on the grid of the training images."""
@@ -119,5 +122,8 @@ def chance(above: int, samples: int, rank: int, patients: int) -> float:
 
 
 def _nearest(search: Search, images: Tensor) -> NDArray[np.float64]:
-    found = search(images, k=NEIGHBOURS, step=silent).similarity[:, 0]
+    """How much nearer the nearest training patient is than the next ones, for each of ``images``, (Q,)."""
+    from lichen.audit.relative import relative_to_next  # loads torch, which the statistics above do not need
+
+    found = relative_to_next(search(images, k=NEIGHBOURS, step=silent).similarity, NEIGHBOURS - 1)[:, 0]
     return np.asarray(found.double().cpu().numpy(), dtype=np.float64)
