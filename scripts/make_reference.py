@@ -28,6 +28,7 @@ from lichen.options import (
     InitOptions,
     MeasureOptions,
     PredictOptions,
+    ReleaseOptions,
     ReportOptions,
     RunOptions,
     RunsOptions,
@@ -47,6 +48,7 @@ OPTIONS: dict[str, type] = {
     "train": RunOptions,
     "sample": SampleOptions,
     "audit": AuditOptions,
+    "release": ReleaseOptions,
     "report": ReportOptions,
     "predict": PredictOptions,
     "whatif": WhatifOptions,
@@ -60,9 +62,9 @@ OPTIONS: dict[str, type] = {
 
 EXIT_CODES = {
     0: "The command did what was asked. After `run` and `audit`: the verdict is `clean`.",
-    1: "`run` and `audit`: the verdict is `copies`.",
+    1: "`run` and `audit`: the verdict is `copies`. `release`: not released, because too many may be copies.",
     2: "Something that was given cannot be used. A message on stderr says what, and how to put it right.",
-    3: "`run` and `audit`: the verdict is `inconclusive`.",
+    3: "`run` and `audit`: the verdict is `inconclusive`. `release`: not released for that reason.",
     4: "A budget does not allow the work, or is spent. What was trained so far is saved.",
     70: "A defect of lichen; the traceback says where.",
     130: "Interrupted from the keyboard. The same command again goes on.",
@@ -71,7 +73,8 @@ EXIT_CODES = {
 RUN_FOLDER = {
     "config.yaml": "All settings of the run. It can be given to `--config`.",
     "log.jsonl": "One JSON object a line while training: `time`, `phase`, `images_seen`, `loss`, `learning_rate`, "
-    "`gradient_norm`.",
+    "`gradient_norm`. Of phase `probe`: `n` samples compared, `above` and `share` of them nearer than new patients, "
+    "`mean_score`, `p_value`, `rises` (0 or 1). Of phase `stop`: `kept_images_seen`, where a probe ended training.",
     "energy-<host>-<rank>.jsonl": "What the meters said, one JSON object a line. Each process appends to its own file.",
     "forecasts.jsonl": "What the work was expected to take, one JSON object a line, from probes before it began.",
     "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",
@@ -94,6 +97,13 @@ RUN_FOLDER = {
     "cards/sci.json": "The Software Carbon Intensity of a released image (ISO/IEC 21031) and its terms.",
     "cards/methods.txt": "A paragraph for a paper, and the references it names.",
     ".lock": "Keeps two processes out of one folder. Empty.",
+}
+
+RELEASE = {
+    "images/": "The images that passed, under their names, with the sidecars that lichen wrote.",
+    "data-card.json": "What was released, audited, tested and not tested, and what it cost. No name of any image.",
+    "data-card.html": "The same for people.",
+    "SHA256SUMS": "The sum of every other file, for `sha256sum -c`. Its own SHA-256 names the set.",
 }
 
 SIDECAR = {
@@ -277,6 +287,11 @@ def _files() -> Iterator[str]:
     yield "`lichen audit` writes `audit.json`, `report.html`, `PRIVATE-names.json`, an energy trace and `.lock` into"
     yield "its own folder."
     yield ""
+    yield "## Release folder"
+    yield ""
+    yield "What `lichen release` makes, whole or not at all."
+    yield ""
+    yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RELEASE.items()])
     yield "## Sidecar of a synthetic image"
     yield ""
     yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in SIDECAR.items()])

@@ -132,6 +132,15 @@ def test_two_processes_stop_at_the_same_step_although_one_is_asked(worked: Path)
     assert json.loads((worked / "stopped-1-of-2.json").read_text()) == {"images_seen": 15, "saved": True}
 
 
+def test_two_processes_keep_the_same_weights_where_a_probe_stops_though_one_of_them_looks(worked: Path) -> None:
+    alone, first, second = (
+        json.loads((worked / f"probed-{who}.json").read_text()) for who in ("0-of-1", "0-of-2", "1-of-2")
+    )
+    assert alone["looks"] == first["looks"] == [15, 30, 45]
+    assert second["looks"] == []
+    assert first["weights"] == second["weights"] == pytest.approx(alone["weights"], abs=1e-5)
+
+
 def test_two_processes_find_the_copies_that_one_finds(worked: Path) -> None:
     alone, first, second = (
         json.loads((worked / f"audit-{who}.json").read_text()) for who in ("0-of-1", "0-of-2", "1-of-2")

@@ -18,7 +18,7 @@ from lichen.stopping import Stopped
 from lichen.team import Team, joined
 from lichen.training.checkpoint import load_tensors
 from lichen.training.draws import Draws
-from lichen.training.loop import Recipe, train
+from lichen.training.loop import Probing, Recipe, train
 
 RECIPE = Recipe(
     phase="test",
@@ -67,6 +67,23 @@ def stop(folder: Path, name: str, team: Team, images: Tensor) -> None:
         (folder / f"stopped-{name}.json").write_text(json.dumps({"images_seen": sum(seen), "saved": saved}))
 
 
+def probe(folder: Path, name: str, team: Team, images: Tensor) -> None:
+    """Train with a probe every 15 images that says stop after 45."""
+    looks: list[int] = []
+
+    def look(images_seen: int, _: nn.Module) -> bool:
+        looks.append(images_seen)
+        return images_seen == 45
+
+    state = folder / f"probed-state-of-{team.size}.safetensors"
+    probing = Probing(look, 15, stops=True)
+    average = train(
+        network(), images, noisy_loss, RECIPE, state_path=state, log=lambda _: None, team=team, probing=probing
+    )
+    total = sum(weight.double().sum().item() for weight in average.parameters())
+    (folder / f"probed-{name}.json").write_text(json.dumps({"looks": looks, "weights": total}))
+
+
 def image_set(images: Tensor, who: str) -> ImageSet:
     """Each image of a patient of its own."""
     names = tuple(f"{who}-{number}" for number in range(len(images)))
@@ -83,6 +100,7 @@ def main() -> None:
         average = train(network(), images, noisy_loss, RECIPE, state_path=path, log=lambda _: None, team=team)
         save_file(dict(average.state_dict()), folder / f"weights-{name}.safetensors")
         stop(folder, name, team, images)
+        probe(folder, name, team, images)
         sets = (images[:7] + 0.01, images[:21], images[21:])
         made, known, held_out = (image_set(part, who) for part, who in zip(sets, ("s", "t", "r"), strict=True))
         found = audit(made, known, held_out, AuditConfig(scores=("pearson",), self_test=0), team=team)

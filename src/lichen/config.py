@@ -164,6 +164,27 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class ProbeConfig:
+    """A look at a few samples while the denoiser is trained: when does copying begin? It is no verdict."""
+
+    every: int | None = None
+    """Images seen between two probes; default: none. Weights are the same with and without."""
+    samples: int = 32
+    """How many samples each probe draws, in 20 steps."""
+    stop: bool = False
+    """End training when copying begins, with the weights of the probe before; in error in 5 % of runs at most."""
+
+    def __post_init__(self) -> None:
+        if self.every is not None:
+            at_least("probe.every", self.every, 1)
+        between("probe.samples", self.samples, 4, 4096)
+        if self.stop and self.every is None:
+            raise ConfigError(
+                "probe.stop needs probes", fix="say how often with --probe.every, e.g. a twentieth of the images seen"
+            )
+
+
+@dataclass(frozen=True)
 class SamplingConfig:
     """How synthetic images are drawn."""
 
@@ -290,6 +311,7 @@ class RunConfig:
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     carbon: CarbonConfig = field(default_factory=CarbonConfig)

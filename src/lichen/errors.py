@@ -9,7 +9,7 @@
     ├── EnergyError             a trace of energy readings cannot be read
     ├── CarbonError             a place, month or PUE is unknown or impossible, or a file of emissions is none
     ├── BudgetError             a budget does not allow the work, or is spent
-    ├── AuditError              the sets given cannot be compared
+    ├── AuditError              the sets given cannot be compared, or an audit cannot be released from
     └── DependencyError         an optional package or device is needed and not there
 
 The command line prints a ``LichenError`` as two lines and exits with 2, or 4 for a ``BudgetError``. Every other
@@ -64,7 +64,7 @@ class BudgetError(LichenError):
 
 
 class AuditError(LichenError):
-    """The sets given cannot be compared."""
+    """The sets given cannot be compared, or an audit cannot be released from."""
 
 
 class DependencyError(LichenError):

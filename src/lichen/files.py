@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,7 +44,7 @@ def partial_files(folder: Path) -> list[Path]:
     return [path for path in folder.glob(f".*{_PARTIAL}*") if path.name[1:].partition(".")[0].isdecimal()]
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename survive a power cut, where the file system supports syncing a folder."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from lichen.bounds import between
 from lichen.config import AuditConfig, BudgetConfig, CarbonConfig, ImagesConfig, PhantomKind, RunConfig, SamplingConfig
 from lichen.errors import ConfigError
 from lichen.presets import PresetName
@@ -159,6 +160,48 @@ class AuditOptions:
     """Print the result as JSON."""
     quiet: bool = False
     """Show no progress."""
+
+
+@dataclass(frozen=True)
+class ReleaseOptions:
+    """Make a folder to share of an audited synthetic set: what passed, a data card, and a sum of every file.
+
+    Exit code: 0 released; 1 not released, because too many images may be copies or a second look finds some;
+    3 not released, because the audit or the second look is inconclusive.
+    """
+
+    audit: tyro.conf.Positional[Path]
+    """A run folder; or, with --synthetic, the folder that `lichen audit` wrote audit.json into."""
+    out: Path
+    """The folder to make; an existing one is never added to."""
+    synthetic: Path | None = None
+    """The folder of synthetic images that was audited, where that is not a run folder's own."""
+    max_copy_rate: float = 0.01
+    """Largest share of copies among the released images that the audit may leave possible (upper end of 95 %)."""
+    allow_inconclusive: bool = False
+    """Release in spite of an inconclusive audit or second look; the data card says so at its top."""
+    second_look: str | None = None
+    """Score that the audit did not use, e.g. pearson; the images that passed are audited by it before they leave."""
+    train: Path | None = None
+    """For the second look: folder of the images the generator was trained on."""
+    reference: Path | None = None
+    """For the second look: folder of real images of other patients, from the same source, never trained on."""
+    run: Path | None = None
+    """For the second look, instead of both: a run folder; default: the one that is released from."""
+    images: GridOptions = field(default_factory=GridOptions)
+    json: bool = False
+    """Print the result as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def __post_init__(self) -> None:
+        between("max-copy-rate", self.max_copy_rate, 0.0, 1.0)
+        if (self.train is None) != (self.reference is None):
+            raise ConfigError("a second look takes --train and --reference together", fix="give both, or --run RUN")
+        if self.second_look is None and (self.train or self.run):
+            raise ConfigError(
+                "--train, --reference and --run are for a second look", fix="add --second-look, e.g. pearson"
+            )
 
 
 @dataclass(frozen=True)

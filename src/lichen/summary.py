@@ -14,7 +14,7 @@ from lichen.footprint import footprint_of
 from lichen.hindsight import forecast_and_what_came
 from lichen.images.types import spacing_mm
 from lichen.place import embodied_of, place_of
-from lichen.runs import RunFolder, now, read_lines
+from lichen.runs import RunFolder, now, read_lines, read_log
 
 if TYPE_CHECKING:
     from lichen.audit import AuditResult
@@ -44,7 +44,7 @@ def summarise(
         "label": data.source.label,
         "is_phantom": data.source.is_phantom,
         "images": _about_images(data),
-        "model": _about_model(config, generator, quality),
+        "model": _about_model(config, generator, quality, images_kept(folder) or config.training.images_seen),
         "energy": energy,
         "forecast": forecast_and_what_came(read_lines(folder.forecasts), energy["phases"], _units(config)),
         "sampling": _about_sampling(config, generator),
@@ -155,7 +155,7 @@ def _about_images(data: Data) -> dict[str, Any]:
     }
 
 
-def _about_model(config: RunConfig, generator: Generator, quality: Quality) -> dict[str, Any]:
+def _about_model(config: RunConfig, generator: Generator, quality: Quality, images_seen: int) -> dict[str, Any]:
     return {
         "autoencoder_parameters": sum(p.numel() for p in generator.autoencoder.parameters()),
         "denoiser_parameters": sum(p.numel() for p in generator.denoiser.parameters()),
@@ -163,9 +163,19 @@ def _about_model(config: RunConfig, generator: Generator, quality: Quality) -> d
         "latent_scale": generator.latent_scale.tolist(),
         "objective": generator.spec.objective,
         "autoencoder_images_seen": config.autoencoder.images_seen,
-        "denoiser_images_seen": config.training.images_seen,
+        "denoiser_images_seen": images_seen,
         "reconstruction_l1": quality.reconstruction_l1,
     }
+
+
+def images_kept(folder: RunFolder) -> int | None:
+    """How many images the denoiser had seen where a probe ended its training; None where none did."""
+    log = read_log(folder.log)
+    stops, losses = log.get("stop", []), log.get("diffusion", [])
+    if not stops or (losses and losses[-1]["images_seen"] > stops[-1]["images_seen"]):  # trained again, without a stop
+        return None
+    kept = stops[-1].get("kept_images_seen")
+    return kept if type(kept) is int else None
 
 
 def _about_sampling(config: RunConfig, generator: Generator) -> dict[str, Any]:

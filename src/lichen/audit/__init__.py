@@ -10,8 +10,8 @@ from lichen.audit.audit_file import AuditFile, read_audit, write_audit
 from lichen.audit.compare import audit, audit_steps
 from lichen.audit.conformal import bonferroni, conformal_p_values, patient_maxima
 from lichen.audit.fdr import benjamini_hochberg
-from lichen.audit.names import PRIVATE_NAMES, Names, keep_names, open_names
 from lichen.audit.membership import Membership, membership
+from lichen.audit.names import PRIVATE_NAMES, Names, keep_names, open_names
 from lichen.audit.resolution import Resolution, resolution
 from lichen.audit.result import AuditResult, Counts, Duplicates, Finding, SamePair, Transform, Verdict
 from lichen.audit.scores import Nearest, Score, Search, find_score, register, score_names
@@ -24,8 +24,8 @@ __all__ = [
     "Counts",
     "Duplicates",
     "Finding",
-    "Names",
     "Membership",
+    "Names",
     "Nearest",
     "Resolution",
     "SamePair",
@@ -40,8 +40,8 @@ __all__ = [
     "conformal_p_values",
     "find_score",
     "keep_names",
-    "open_names",
     "membership",
+    "open_names",
     "patient_maxima",
     "read_audit",
     "register",

@@ -87,7 +87,9 @@ def _drawn(config: SamplingConfig, images: int) -> dict[str, float]:
 
 def _plan(work: Work, device: torch.device, processes: int) -> str:
     """What a forecast depends on, as a hash: it is made anew if any of it changes."""
-    config = replace(work.config, images=RunConfig().images, carbon=RunConfig().carbon, budget=RunConfig().budget)
+    default = RunConfig()
+    no_part = {name: getattr(default, name) for name in ("images", "carbon", "budget", "probe")}
+    config = replace(work.config, **no_part)
     what = (dump_settings(config), work.spec, work.units(), str(device), processes, torch.get_num_threads())
     return hashlib.sha256(repr(what).encode()).hexdigest()
 

@@ -104,7 +104,7 @@ class Prediction:
             "month": self.place.month,
             "year": self.place.year,
             "pue": self.config.carbon.pue,
-            "not_included": ["read", "audit", "quality"],
+            "not_included": ["read", "audit", "quality", *(["probe"] if self.config.probe.every else [])],
             "attribution": self.place.attribution,
         }
 
@@ -129,7 +129,7 @@ class Prediction:
             ("carbon", "not measured" if carbon_g is None else self._carbon(carbon_g)),
             ("memory", "unknown" if memory is None else f"{memory / 1e9:.1f} GB at its peak, on the {self.device}"),
             ("split", self._split()),
-            ("not in it", "reading, audit and quality"),
+            ("not in it", f"reading, {'probes, ' if config.probe.every else ''}audit and quality"),
             ("probed", f"{duration(found.probe_s)} of the real steps, on this machine; brackets: 90 % intervals"),
         ]
         return "\n".join(f"{name:<9} {text}" for name, text in rows)

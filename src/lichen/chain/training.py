@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lichen.chain.data import Data, bind_images
+from lichen.chain.probing import Probes, make_probes
 from lichen.config import AutoencoderConfig, MirrorName, RunConfig, TrainingConfig
 from lichen.diffusion import make_alphas_cumprod
 from lichen.images import Source
@@ -37,7 +38,8 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
         with watch.phase("encode", len(data.train.voxels)) as step:
             batch_size = config.autoencoder.batch_size
             latents = encode_set(autoencoder, data.train.voxels, batch_size, step=step, team=team)
-        denoiser = train_denoiser(denoiser, config, latents, folder, watch)
+        looks = make_probes(config, data, spec, autoencoder, latents, watch)
+        denoiser = train_denoiser(denoiser, config, latents, folder, watch, looks)
         if team.leads:
             save_generator(folder.generator, spec, autoencoder, denoiser, latents.shift, latents.scale)
         team.wait()
@@ -85,14 +87,19 @@ def train_autoencoder(
 
 
 def train_denoiser(
-    network: torch.nn.Module, config: RunConfig, latents: Latents, folder: RunFolder, watch: Watch
+    network: torch.nn.Module,
+    config: RunConfig,
+    latents: Latents,
+    folder: RunFolder,
+    watch: Watch,
+    probes: Probes | None = None,
 ) -> torch.nn.Module:
-    """The averaged denoiser, trained on normalised latents."""
+    """The averaged denoiser, trained on normalised latents, with a look at it now and then where ``probes`` ask."""
     settings, device = config.training, next(network.parameters()).device
     recipe = recipe_for("diffusion", settings, settings)
     state = folder.training_state("diffusion")
     loss = denoiser_loss(settings.objective, make_alphas_cumprod().to(device))
-    return train_watched(network, latents.values, loss, recipe, state, folder, watch, settings.mirror)
+    return train_watched(network, latents.values, loss, recipe, state, folder, watch, settings.mirror, probes)
 
 
 def train_watched(
@@ -104,6 +111,7 @@ def train_watched(
     folder: RunFolder,
     watch: Watch,
     mirrors: Sequence[MirrorName],
+    probes: Probes | None = None,
 ) -> torch.nn.Module:
     """Train with energy, progress and log; asked to stop, the process ends after its step, and its state is saved.
 
@@ -129,6 +137,7 @@ def train_watched(
                 step=step,
                 stop=watch.asked(stop),
                 team=watch.team,
+                probing=None if probes is None else probes.logging(log),
             )
         except Stopped:
             if not stop() and (spent := watch.over_budget()) is not None:

@@ -8,6 +8,7 @@ from lichen.commands.cost import card, measure, predict, whatif
 from lichen.commands.judging import audit, report, runs
 from lichen.commands.machine import doctor, slurm
 from lichen.commands.making import images, init, run, sample, train
+from lichen.commands.sharing import release
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "init": init,
@@ -17,6 +18,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "sample": sample,
     "audit": audit,
+    "release": release,
     "report": report,
     "whatif": whatif,
     "card": card,

@@ -14,6 +14,11 @@ from lichen.images.nifti import nifti_bytes
 from lichen.images.normalise import denormalise, window_ranges
 from lichen.images.pictures import png_bytes
 
+SIDECAR_FIELDS = frozenset(
+    {"synthetic", "checkpoint_sha256", "sampler", "schedule", "steps", "batch_size", "seed", "index", "affine"}
+)
+"""What a sidecar of lichen's own samples says: nothing of any patient."""
+
 
 def sample_suffix(channels: int, spatial_dims: int) -> str:
     """``.png`` for gray and colour pictures, ``.nii.gz`` for volumes and for pictures of any other channel count."""

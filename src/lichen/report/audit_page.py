@@ -10,7 +10,7 @@ from lichen.files import sha256_of, write_text
 from lichen.report.audit_details import Rows, rate_words, share_words
 from lichen.report.evidence import Facts, read_document
 from lichen.report.formats import NOT_RECORDED, plural, rows_of, whole
-from lichen.report.page import render
+from lichen.report.templates import render
 from lichen.report.verdict import AuditSection, audit_section
 
 
@@ -48,7 +48,7 @@ def write_audit_report(audit_json: Path) -> Path:
         version=facts.text("lichen") or "",
     )
     path = audit_json.with_name("report.html")
-    write_text(path, render("audit.html", page))
+    write_text(path, render("audit.html", page=page))
     return path
 
 

@@ -25,13 +25,14 @@ class Curve:
 
 def curves_section(log: Mapping[str, Sequence[object]]) -> tuple[Curve, ...]:
     """The curves of a log by phase (``lichen.runs.read_log``); none where no phase logged a loss."""
-    curves = tuple(_curve(phase, title, _points(log.get(phase, ()))) for phase, title in _TITLES.items())
+    curves = tuple(_curve(phase, title, _points(log.get(phase, ()), "loss")) for phase, title in _TITLES.items())
+    curves += _probes(log)
     return curves if any(curve.chart for curve in curves) else ()
 
 
-def _points(records: Sequence[object]) -> list[tuple[float, float]]:
-    pairs = ((record.number("images_seen"), record.number("loss")) for record in map(Facts, records))
-    return [(seen, loss) for seen, loss in pairs if seen is not None and loss is not None]
+def _points(records: Sequence[object], name: str) -> list[tuple[float, float]]:
+    pairs = ((record.number("images_seen"), record.number(name)) for record in map(Facts, records))
+    return [(seen, value) for seen, value in pairs if seen is not None and value is not None]
 
 
 def _curve(phase: str, title: str, points: list[tuple[float, float]]) -> Curve:
@@ -48,6 +49,29 @@ def _curve(phase: str, title: str, points: list[tuple[float, float]]) -> Curve:
         y_axis="loss",
     )
     return Curve(title, chart, words)
+
+
+def _probes(log: Mapping[str, Sequence[object]]) -> tuple[Curve, ...]:
+    """The share of samples nearer to training images than new patients are, where training was probed."""
+    points = _points(log.get("probe", ()), "share")
+    if not points:
+        return ()
+    last = Facts(log["probe"][-1])
+    words = (
+        f"{last.number('above') or 0:.0f} of {plural(last.number('n') or 0, 'sample')} of the last probe lie above all "
+        "but about 5 % of held-out patients; about 5 % of them would if they were like new patients. It is no verdict."
+    )
+    if kept := Facts(next(reversed(log.get("stop", ())), None)).number("kept_images_seen"):
+        words += f" Training was ended here, with the weights after {plural(kept, 'image')}."
+    chart = line_chart(
+        points,
+        name="probe",
+        title="Samples near a training image while training",
+        description=words,
+        x_axis="training images seen",
+        y_axis="share of samples",
+    )
+    return (Curve("Probes for copies", chart, words),)
 
 
 def _loss(value: float) -> str:

@@ -15,6 +15,7 @@ from lichen.report.evidence import Document, Facts, read_document, read_text
 from lichen.report.forecast import ForecastSection, forecast_section
 from lichen.report.formats import NOT_RECORDED, figure, plural, rows_of, shape, whole
 from lichen.report.gallery import Gallery, gallery
+from lichen.report.templates import render
 from lichen.report.verdict import AuditSection, audit_section
 from lichen.report.whatif_panel import Panel, whatif_panel
 from lichen.runs import read_log
@@ -59,7 +60,7 @@ def write_report(run_dir: Path) -> Path:
     if not run_dir.is_dir():
         raise RunError(f"{run_dir} is no folder", fix="give the folder of a run, e.g. one that `lichen runs` lists")
     path = run_dir / "report.html"
-    write_text(path, render("report.html", _gather(run_dir)))
+    write_text(path, render("report.html", page=_gather(run_dir)))
     return path
 
 
@@ -86,21 +87,6 @@ def _gather(run_dir: Path) -> Page:
         hashes=_hashes(run_dir),
         config=read_text(run_dir / "config.yaml"),
     )
-
-
-def render(template: str, page: object) -> str:
-    """A template of this folder with ``page`` filled in; every text in it is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    style = Markup((here / "report.css").read_text(encoding="utf-8"))  # noqa: S704 (our own file, no data in it)
-    html = environment.get_template(template).render(page=page, style=style)
-    # file names may hold bytes that are no text; UTF-8 cannot carry them
-    return html.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _subtitle(facts: Facts) -> str:

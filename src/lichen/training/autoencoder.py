@@ -88,6 +88,14 @@ def decode_latents(autoencoder: nn.Module, values: Tensor, shift: Tensor, scale:
 
 
 @torch.inference_mode()
+def reconstruct(autoencoder: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    """Images (N, C, *S) as the autoencoder restores them, float32 in [-1, 1] on the CPU: as smooth as its samples."""
+    device = next(autoencoder.parameters()).device
+    parts = (decode(autoencoder, encode(autoencoder, batch.to(device))[0]) for batch in images.split(batch_size))
+    return torch.cat([part.float().cpu().clamp(-1, 1) for part in parts])
+
+
+@torch.inference_mode()
 def reconstruction_l1(autoencoder: nn.Module, images: Tensor, batch_size: int, *, step: Step = silent) -> float:
     """Mean absolute difference between images (N, C, *S) and their reconstructions, in units of [-1, 1]."""
     total = 0.0

@@ -42,6 +42,12 @@ Loss = Callable[[nn.Module, Tensor, Draws], Tensor]
 
 Log = Callable[[Mapping[str, float | int | str]], None]
 
+Probe = Callable[[int, nn.Module], bool]
+"""(images seen, averaged network) -> whether to stop; it looks, and changes nothing."""
+
+STOP = "stop"
+"""The phase, in the log, of the record that a probe ended training."""
+
 LOG_POINTS = 200
 """How many points a loss curve has, whatever the length of the run."""
 
@@ -61,6 +67,25 @@ class Recipe:
     checkpoint_every_s: float
 
 
+@dataclass(frozen=True)
+class Probing:
+    """A look at the averaged network every so many images."""
+
+    probe: Probe
+    every: int
+    """Images seen between two looks."""
+    stops: bool
+    """Whether the probe may stop training; the averaged weights of the last quiet probe are then kept."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The averaged weights at a probe that found nothing."""
+
+    images_seen: int
+    weights: Mapping[str, Tensor]
+
+
 def train(
     network: nn.Module,
     examples: Tensor,
@@ -72,15 +97,18 @@ def train(
     step: Step = silent,
     stop: Asked = never,
     team: Team = ALONE,
+    probing: Probing | None = None,
 ) -> nn.Module:
     """Train ``network`` in place on ``examples`` (N, ...) and return the moving average of its weights.
 
     Training starts from ``state_path`` where it exists and saves there every ``checkpoint_every_s``, at the end, and
     when ``stop`` says so. In a ``team`` each process takes its part of every batch, and all have the same weights.
+    A probe is asked by the process that leads, the others wait. If it says stop, what is returned are the averaged
+    weights at the probe before, which are in the state, so that a killed and resumed training ends the same.
 
     Raises:
         Stopped: ``stop`` said so, in this process or another; the state is saved.
-        TrainingError: the loss or its gradient is no longer a number.
+        TrainingError: the loss or its gradient is no longer a number, or already the first probe says stop.
         CheckpointError: ``state_path`` is damaged or belongs to another recipe or architecture.
     """
     part = team.part(recipe.batch_size)
@@ -95,7 +123,7 @@ def train(
     set_layout(network, layout).train()
     average = copy.deepcopy(network).requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
-    seen = _restore(state_path, network, average, optimizer, recipe) if state_path.exists() else 0
+    seen, kept = _restore(state_path, network, average, optimizer, recipe) if state_path.exists() else (0, None)
     if not team.agree(seen):
         raise TrainingError(
             f"the processes do not all see the same {state_path}",
@@ -132,15 +160,36 @@ def train(
             if team.leads:
                 log(record | {"learning_rate": learning_rate(before, recipe), "gradient_norm": norm.item()})
             window, window_steps = torch.zeros((), device=device), 0
+        if probing is not None and seen // probing.every > before // probing.every:
+            if team.any(team.leads and probing.probe(seen, average)):
+                return _as_before(average, kept, recipe, seen, log if team.leads else _nowhere)
+            if probing.stops:
+                kept = _Kept(seen, {name: value.to("cpu", copy=True) for name, value in average.state_dict().items()})
         stopping = team.any(stop())
         if stopping or seen >= recipe.images or time.monotonic() - last_save > recipe.checkpoint_every_s:
             _refuse_non_finite("gradient", norm.item(), recipe, seen)  # the last good state must stay
             if team.leads:
-                _save(state_path, network, average, optimizer, recipe, seen)
+                _save(state_path, network, average, optimizer, recipe, seen, kept)
             last_save = time.monotonic()
         if stopping and seen < recipe.images:
             raise Stopped
     return average
+
+
+def _as_before(average: nn.Module, kept: _Kept | None, recipe: Recipe, images_seen: int, log: Log) -> nn.Module:
+    """The averaged network as it was at the last quiet probe."""
+    if kept is None:
+        raise TrainingError(
+            f"already the first probe of the {recipe.phase}, after {images_seen} images, finds what is to stop it",
+            fix="probe more often with a smaller --probe.every, or train on without --probe.stop",
+        )
+    log({"phase": STOP, "images_seen": images_seen, "kept_images_seen": kept.images_seen})
+    average.load_state_dict(dict(kept.weights))
+    return average
+
+
+def _nowhere(_: Mapping[str, float | int | str]) -> None:
+    """A ``Log`` for processes that do not lead."""
 
 
 def _refuse_non_finite(name: str, figure: float, recipe: Recipe, images_seen: int) -> None:
@@ -182,18 +231,24 @@ def _save(
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
     images_seen: int,
+    kept: _Kept | None,
 ) -> None:
     tensors = {
         **with_prefix("network", network.state_dict()),
         **with_prefix("average", average.state_dict()),
         **with_prefix("optimizer", optimizer_tensors(optimizer, network)),
     }
-    save_tensors(path, tensors, {"kind": "training", "phase": recipe.phase, "images_seen": images_seen})
+    about = {"kind": "training", "phase": recipe.phase, "images_seen": images_seen}
+    if kept is not None:
+        tensors |= with_prefix("kept", dict(kept.weights))
+        about["kept_images_seen"] = kept.images_seen
+    save_tensors(path, tensors, about)
 
 
 def _restore(
     path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> int:
+) -> tuple[int, _Kept | None]:
+    """Fill all three from the file; how many images were seen, and what was kept of the last quiet probe."""
     tensors, about = load_tensors(path, "training")
     phase, seen = about.get("phase"), about.get("images_seen")
     if phase != recipe.phase:
@@ -208,4 +263,8 @@ def _restore(
     load_weights(network, without_prefix("network", tensors), path)
     load_weights(average, without_prefix("average", tensors), path)
     restore_optimizer(optimizer, network, without_prefix("optimizer", tensors), path)
-    return seen
+    kept_seen, weights = about.get("kept_images_seen"), without_prefix("kept", tensors)
+    if type(kept_seen) is not int:
+        return seen, None
+    load_weights(copy.deepcopy(average), weights, path)  # refuses what does not fit
+    return seen, _Kept(kept_seen, weights)

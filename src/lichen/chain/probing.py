@@ -1,0 +1,122 @@
+"""Probes while the denoiser is trained: samples of the averaged network, scored against training patients.
+
+The energy of probes is in the trace under the training's own phase: they are a part of what that training costs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lichen.audit.probe import Reading, Yardstick, yardstick
+from lichen.chain.data import Data
+from lichen.config import RunConfig, SamplingConfig
+from lichen.images import ImageSet
+from lichen.sampling import decode_images, draw_latents
+from lichen.seeds import mix_seed
+from lichen.training.autoencoder import Latents, reconstruct
+from lichen.training.generator import Generator, GeneratorSpec
+from lichen.training.loop import Log, Probing
+from lichen.watch import Watch
+
+SCORE = "pearson"
+"""Exact and cheap, and an over-trained model repeats its images unmoved; see the score's own blind spots."""
+STEPS = 20
+"""Of the sampler: enough for recognisable images."""
+BATCH_SIZE = 8
+MOST_HELD_OUT = 256
+"""Held-out patients on which probes are calibrated: more make a finer threshold than a few samples can tell apart."""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Makes of the settings what the training loop asks."""
+
+    config: RunConfig
+    draw: Callable[[nn.Module], Tensor]
+    """Averaged denoiser -> ``probe.samples`` synthetic images (B, C, *S)."""
+    ready: Callable[[], Yardstick]
+    """Called once, before the first probe."""
+    watch: Watch
+
+    def logging(self, log: Log) -> Probing | None:
+        """What the loop takes, with the curve going to ``log``; None where no probe is asked for."""
+        settings, planned = self.config.probe, probes_planned(self.config)
+        if settings.every is None:
+            return None
+        ruler: list[Yardstick] = []
+
+        def probe(images_seen: int, average: nn.Module) -> bool:
+            if not ruler:
+                ruler.append(self.ready())
+            found = ruler[0].read(self.draw(average))
+            rises = found.rises(planned)
+            log(record(images_seen, found, rises=rises))
+            if rises and settings.stop:
+                self.watch.tell(_in_words(images_seen, found))
+            return rises and settings.stop
+
+        return Probing(probe, settings.every, settings.stop)
+
+
+def record(images_seen: int, found: Reading, *, rises: bool) -> dict[str, float | int | str]:
+    """A point of the curve, for ``log.jsonl``; what there is not is left out."""
+    known = {"share": found.share, "mean_score": found.mean_score}
+    return {
+        "phase": "probe",
+        "images_seen": images_seen,
+        "n": found.samples,
+        "above": found.above,
+        **{name: value for name, value in known.items() if value is not None},
+        "p_value": found.p_value,
+        "rises": int(rises),
+    }
+
+
+def _in_words(images_seen: int, found: Reading) -> str:
+    return (
+        f"after {images_seen} images {found.above} of {found.samples} samples of the probe are nearer to a "
+        "training image than new patients are: copying has begun. Training ends, with the weights of the probe before"
+    )
+
+
+def probes_planned(config: RunConfig) -> int:
+    """How many probes a whole training has at most."""
+    if config.probe.every is None:
+        return 0
+    steps = math.ceil(config.training.images_seen / config.training.batch_size)
+    return min(steps, steps * config.training.batch_size // config.probe.every)
+
+
+def make_probes(
+    config: RunConfig, data: Data, spec: GeneratorSpec, autoencoder: nn.Module, latents: Latents, watch: Watch
+) -> Probes:
+    """Probes with the images of a run: calibrated on held-out patients who went through the same autoencoder."""
+    settings = config.probe
+    sampling = SamplingConfig(
+        count=settings.samples, steps=STEPS, batch_size=BATCH_SIZE, seed=mix_seed(config.training.seed, "probe")
+    )
+
+    def draw(average: nn.Module) -> Tensor:
+        generator = Generator(spec, autoencoder, average, latents.shift, latents.scale, sha256="")
+        batches = range(math.ceil(settings.samples / BATCH_SIZE))
+        drawn = [decode_images(generator, draw_latents(generator, batch, sampling)) for batch in batches]
+        return torch.cat(drawn)[: settings.samples]
+
+    def ready() -> Yardstick:
+        held_out = reconstruct(autoencoder, one_of_each(data.held_out), config.autoencoder.batch_size)
+        return yardstick(SCORE, data.train.voxels, data.train.patients, held_out)
+
+    return Probes(config, draw, ready, watch)
+
+
+def one_of_each(images: ImageSet) -> Tensor:
+    """The first image of each patient, of ``MOST_HELD_OUT`` patients at most, (n, C, *S)."""
+    first: dict[str, int] = {}
+    for index, patient in enumerate(images.patients):
+        first.setdefault(patient, index)
+    return images.voxels[list(first.values())[:MOST_HELD_OUT]]
