@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from lichen.audit import AuditResult, audit, motion
+from lichen.audit import AuditResult, Names, audit, motion
 from lichen.audit.reviewed import audit_digest
+from lichen.chain.auditing import Audited
 from lichen.chain.reviewing import Motion, chosen, make_review, motion_words, overlaid, review_pairs
 from lichen.config import AuditConfig
 from lichen.images import ImageSet, load_set, open_folder
@@ -22,10 +23,6 @@ from lichen.report.review import FILE_NAME, MOST_VOXELS, most_pairs
 
 SIZE = (32, 28)
 Sets = tuple[ImageSet, ImageSet, AuditResult]
-
-
-def pseudonym(kind: str, value: str) -> str:
-    return f"{kind}-of-{len(value)}"
 
 
 def waves(size: tuple[int, ...], seed: int) -> torch.Tensor:
@@ -58,7 +55,7 @@ def test_flagged_pairs_come_first_and_what_was_compared_with_nothing_never(
     sets: Sets,
 ) -> None:
     synthetic, train, result = sets
-    pairs = review_pairs(result, synthetic, train, pseudonym)
+    pairs = review_pairs(result, synthetic, train, Names("0" * 64))
     assert [pair.number for pair in pairs] == [1, 2, 3, 4, 5]
     assert pairs[0].file == "made-3.png"
     assert pairs[0].is_identical
@@ -70,7 +67,7 @@ def test_flagged_pairs_come_first_and_what_was_compared_with_nothing_never(
         found = next(finding for finding in result.findings if finding.name == pair.file)
         assert np.array_equal(pair.synthetic, synthetic.voxels[synthetic.names.index(pair.file)])
         assert np.array_equal(pair.training, train.voxels[train.names.index(str(found.nearest_image))])
-        assert (pair.patient, pair.image) == ("patient-of-7", "image-of-11")
+        assert re.fullmatch("patient-[0-9a-f]{12} image-[0-9a-f]{12}", f"{pair.patient} {pair.image}")
         assert pair.scores == found.similarities
 
 
@@ -144,7 +141,7 @@ def test_the_page_is_for_its_owner_alone_and_bound_to_the_audit(
     synthetic, train, result = sets
     old = os.umask(0o002)
     try:
-        path = make_review(result, synthetic, train, tmp_path, pseudonym, {"a": "b"}, most=1)
+        path = make_review(Audited(result, synthetic, train, {"a": "b"}, {}), tmp_path, most=1)
     finally:
         os.umask(old)
     assert path == tmp_path / FILE_NAME

@@ -223,6 +223,8 @@ class AuditConfig:
     """The p-value at which the self-test states power and false positives, and at which copies are counted."""
     self_test: int = 30
     """How many training images are copied in each of the ways of the self-test; 0: none, and no rates."""
+    classics: bool = False
+    """Say also what the rules of two earlier papers would have called copies; trains a small network for it."""
     review_pairs: int = 50
     """Pairs on the review page: the flagged ones first, then the nearest others."""
     memory_mb: int = 1024

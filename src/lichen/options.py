@@ -145,6 +145,8 @@ class AuditOptions:
     """Folder of as many images as were trained on, of patients never used for anything: decides by competition."""
     run: Path | None = None
     """Instead of both: a run folder, whose training and held-out patients are then compared with."""
+    model: Path | None = None
+    """A run folder whose generator is asked whether it knows its training patients better than held-out ones."""
     images: GridOptions = field(default_factory=GridOptions)
     audit: AuditConfig = field(default_factory=AuditConfig)
     review: bool = False

@@ -76,7 +76,9 @@ def audit(
     or if the disk is too small.
     """
     from lichen.audit.checks import check_sets, fingerprints, known_patients, set_apart
+    from lichen.audit.classics import classics
     from lichen.audit.duplicates import find_duplicates, shows_detail
+    from lichen.audit.embedding import EmbeddingSearch
     from lichen.audit.searching import Searching
     from lichen.audit.selftest import self_test
 
@@ -126,6 +128,7 @@ def audit(
         if config.self_test
         else None
     )
+    known = next((s.search.encoder for s in scored if isinstance(s.search, EmbeddingSearch)), None)
     result = AuditResult(
         verdict="inconclusive",
         settings=config,
@@ -146,6 +149,7 @@ def audit(
         duplicates=duplicates,
         self_test=tested,
         competition=competition,
+        classics=classics(synthetic, train, reference, encoder=known) if config.classics else None,
     )
     if tested is not None:
         result = _with_rates(result, scored, tested, train)

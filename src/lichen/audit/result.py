@@ -233,7 +233,8 @@ class AuditResult:
         summary = self.as_summary()
         images = [finding.as_json(names) for finding in self.findings]
         if files_sha256 is not None:
-            images = [{**image, "sha256": files_sha256[image["file"]]} for image in images]
+            digests = [files_sha256.get(image["file"]) for image in images]
+            images = [{**i, **({"sha256": d} if d else {})} for i, d in zip(images, digests, strict=True)]
         return {
             "lichen": lichen.__version__,
             "layout": LAYOUT,

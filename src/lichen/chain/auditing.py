@@ -45,7 +45,7 @@ class Audited:
     inputs_sha256: dict[str, str]
     """What was compared -> its SHA-256."""
     files_sha256: dict[str, str]
-    """Synthetic image -> that of its file."""
+    """Synthetic image -> that of its file, for those that are files of their own."""
 
 
 def audit_samples(config: RunConfig, data: Data, folder: RunFolder, generator: Generator, watch: Watch) -> Audited:
@@ -168,10 +168,9 @@ def _steps(
 
 
 def _files_sha256(folder: Path, source: Source) -> dict[str, str]:
-    """The digest of each image's file; images of one archive share theirs."""
+    """The digest of each image's file; an image of an archive or a DICOM series has none of its own."""
     files = {item.name: folder / item.name for item in source.items}
-    archive = sha256_of(folder) if folder.is_file() else ""
-    return {name: archive or sha256_of(path) for name, path in files.items()}
+    return {name: sha256_of(path) for name, path in files.items() if path.is_file()}
 
 
 def _common_shape(folder: Path) -> tuple[int, ...] | None:

@@ -264,20 +264,29 @@ def second_look(options: ReleaseOptions) -> Look:
 def _look(options: ReleaseOptions, score: str, images: Path, audited: Audited) -> SecondLook:
     from tempfile import TemporaryDirectory
 
-    from lichen.chain.judging import audit_folders, audit_with_run
-    from lichen.config import AuditConfig, CarbonConfig, RunConfig
+    import torch
+
+    from lichen.chain.auditing import audit_folders, audit_with_run
+    from lichen.config import AuditConfig, CarbonConfig
     from lichen.options import AuditOptions
-    from lichen.settings import load_settings
     from lichen.watch import watching
 
-    settings = AuditConfig(scores=(score,), false_discovery_rate=audited.settings["false_discovery_rate"])
-    with TemporaryDirectory() as traces, watching(Path(traces), CarbonConfig(), quiet=options.quiet) as watch:
-        if options.train is not None and options.reference is not None:
-            asked = AuditOptions(synthetic=images, out=images, images=options.images, audit=settings)
-            result, inputs = audit_folders(asked, options.train, options.reference, watch)
-        else:
-            stored = load_settings(RunFolder(options.run or options.audit).config, RunConfig())
-            result, inputs = audit_with_run(stored, images, settings, watch)
+    settings = AuditConfig(scores=(score,), false_discovery_rate=audited.settings["false_discovery_rate"], self_test=0)
+    with TemporaryDirectory() as scratch, watching(Path(scratch), CarbonConfig(), quiet=options.quiet) as watch:
+        asked = AuditOptions(
+            synthetic=images,
+            out=Path(scratch),
+            train=options.train,
+            reference=options.reference,
+            images=options.images,
+            audit=settings,
+        )
+        found = (
+            audit_folders(asked, watch)
+            if options.train is not None and options.reference is not None
+            else audit_with_run(RunFolder(options.run or options.audit), asked, torch.device("cpu"), watch)
+        )
+    result, inputs = found.result, found.inputs_sha256
     return SecondLook(
         score=score,
         verdict=result.verdict,

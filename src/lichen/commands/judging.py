@@ -16,12 +16,13 @@ def audit(arguments: list[str]) -> int:
     options = parse(AuditOptions, "audit", arguments)
     from lichen.audit import open_names, summary, write_audit
     from lichen.audit.reviewed import agreement, as_json, audit_digest, check_marks, read_marks, words
-    from lichen.chain import at_work, audit_folders, audit_with_run, holding
+    from lichen.chain import at_work, audit_folders, audit_with_run, holding, membership_of_run
     from lichen.chain.reviewing import make_review
-    from lichen.config import TrainingConfig
+    from lichen.config import RunConfig, TrainingConfig
     from lichen.report import write_audit_report
     from lichen.report.niivue import niivue_script
     from lichen.runs import RunFolder
+    from lichen.settings import load_settings
     from lichen.watch import watching
 
     # what cannot be had is said before the audit, and not after it
@@ -40,9 +41,13 @@ def audit(arguments: list[str]) -> int:
             if options.run is None
             else audit_with_run(RunFolder(options.run), options, device, watch)
         )
+        known = None
+        if options.model is not None and team.leads:
+            folder = RunFolder(options.model)
+            known = membership_of_run(load_settings(folder.config, RunConfig()), folder, watch, device)
         if not team.leads:
             return 0
-        result, reviewed, seen, review = audited.result, None, "", None
+        result, reviewed, seen, review = dataclasses.replace(audited.result, membership=known), None, "", None
         if options.reviewed is not None:
             marks = read_marks(options.reviewed, result.findings, audit_digest(result.findings, audited.inputs_sha256))
             agreed = agreement(marks, result.findings)

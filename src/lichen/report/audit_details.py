@@ -211,8 +211,6 @@ def _membership(found: Facts) -> Rows:
 def _classics(facts: Facts) -> Rows:
     rows = []
     for classic in facts.each("classics"):
-        flagged, of, mean = (classic.number(key) for key in ("flagged", "of", "mean_similarity"))
-        says = [] if flagged is None else [f"{whole(flagged)} of {whole(of)} would be called copies"]
-        says += [] if mean is None else [f"mean similarity {figure(mean)}"]
-        rows.append((classic.text("words") or classic.text("name") or NOT_RECORDED, "; ".join(says) or NOT_RECORDED))
+        name, words = (classic.text(key) or NOT_RECORDED for key in ("name", "words"))
+        rows.append((name[:1].upper() + name[1:], words))
     return tuple(rows)
