@@ -144,7 +144,8 @@ class _Level:
 class AlignedSearch:
     """Training images with even contrast on three grids; a ``Search``.
 
-    Holds about 6 bytes per voxel of the fine grid, channel and training image, beside ``BLOCK_BYTES``.
+    Holds about 6 bytes per voxel of the fine grid, channel and training image, beside ``BLOCK_BYTES`` and the images
+    that were given, which stay in use.
     """
 
     coarse: Coarse
