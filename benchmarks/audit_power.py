@@ -1,7 +1,7 @@
 """Which planted copies the aligned score finds, and whom it accuses, over 100 resplits of the patients.
 
 python benchmarks/audit_power.py SHARED_DATA CACHE [--part final] [--shard I N]; needs chest-xray-pediatric and
-mri-hippocampus. About ten minutes on one core; CACHE keeps the scores, so a run may be cut off, or several
+mri-hippocampus. About ten minutes on one idle core; CACHE keeps the scores, so a run may be cut off, or several
 processes may share the work (``--shard``), before one without ``--shard`` writes the table.
 
 Patients whose hash is odd are the final part: they were looked at once, after everything else was settled.
@@ -107,7 +107,7 @@ def scores(task: Task, patients: Patients, cache: Path, shard: tuple[int, int]) 
     searches = {name: find_score(name).prepare(train.voxels, owners) for name in SCORES}
     sides = {"copy": first_of_each(train)[: task.copies], "new": first_of_each(held_out)}
     jobs: list[Disturbance | None] = [None, *disturbances()]
-    found = {}
+    found: dict[str, NDArray[np.float64]] = {}
     for number, disturbance in enumerate(jobs):
         path = cache / f"{task.folder}-{'plain' if disturbance is None else disturbance.name.replace(' ', '-')}.npz"
         if not path.exists():
@@ -118,10 +118,11 @@ def scores(task: Task, patients: Patients, cache: Path, shard: tuple[int, int]) 
                 images = {"copy": train, "new": held_out}
                 made = {side: planted(disturbance, images[side], chosen) for side, chosen in sides.items()}
             arrays = {f"{name} {side}": asked(search, made[side]) for name, search in searches.items() for side in made}
-            np.savez(path, **arrays)
+            np.savez(path, allow_pickle=False, **arrays)
             print(path.name, flush=True)
-        with np.load(path) as arrays:
-            found |= {f"{'plain' if disturbance is None else disturbance.name}/{key}": arrays[key] for key in arrays}
+        what = "plain" if disturbance is None else disturbance.name
+        with np.load(path) as kept:
+            found |= {f"{what}/{key}": kept[key] for key in kept}
     return found
 
 

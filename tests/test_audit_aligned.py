@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lichen.audit import aligned, audit, find_score
 from lichen.audit.aligned import Pairs, prepare
-from lichen.audit.coarse import Coarse
+from lichen.audit.coarse import Coarse, slots
 from lichen.audit.contrast import even_contrast, roughness
 from lichen.audit.refine import climb
 from lichen.audit.relative import relative_to_next
@@ -375,3 +375,8 @@ def test_under_strong_noise_a_copy_is_nearer_when_coarse_details_are_looked_at(m
     without = prepare(pool, torch.arange(12))(noisy, k=6, step=silent)
     assert with_band.index[:, 0].tolist() == list(range(4))
     assert (with_band.similarity[:, 0] > without.similarity[:, 0]).all()
+
+
+def test_images_of_a_patient_take_turns_in_the_slots() -> None:
+    assert slots(torch.tensor([4, 4, 7, 4, 7]), 2).tolist() == [8, 9, 14, 8, 15]
+    assert slots(torch.tensor([4, 4, 7]), 1).tolist() == [4, 4, 7]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lichen.audit.coarse import Coarse
+from lichen.audit.coarse import Coarse, slots
 from lichen.audit.contrast import averaged, even_contrast, roughness
 from lichen.audit.pearson import unit_rows, varying_voxels
 from lichen.audit.refine import climb
@@ -144,7 +144,8 @@ class _Level:
 class AlignedSearch:
     """Training images with even contrast on three grids; a ``Search``.
 
-    Holds about 6 bytes per voxel of the fine grid, channel and training image, beside ``BLOCK_BYTES``.
+    Holds about 6 bytes per voxel of the fine grid, channel and training image, beside ``BLOCK_BYTES`` and the images
+    that were given, which stay in use.
     """
 
     coarse: Coarse
@@ -265,22 +266,12 @@ def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None
         _Level.prepare(pool, mask, fine, blur, window),
     )
     patient = patients.to(pool.device)[kept]
-    candidates = Coarse.prepare(levels[0].images, levels[0].mask, _slots(patient), coarse)
+    candidates = Coarse.prepare(levels[0].images, levels[0].mask, slots(patient, IMAGES), coarse)
     rough = torch.cat(
         [pool[:0].flatten(), *(roughness(pool[block], fine) for block in _blocks(len(pool), 64 * mask.numel()))]
     )
     noisy = NOISY * float(rough.quantile(0.98)) if len(rough) else torch.inf
     return AlignedSearch(candidates, levels, kept, mask, given, patient, noisy)
-
-
-def _slots(patient: Tensor) -> Tensor:
-    """Numbers (M,) that ``IMAGES`` or more images of one patient share in turn, so that as many become candidates."""
-    turns: dict[int, int] = {}
-    slots = []
-    for number in patient.tolist():
-        turns[number] = turn = turns.get(number, -1) + 1
-        slots.append(number * IMAGES + turn % IMAGES)
-    return torch.tensor(slots, dtype=torch.int64, device=patient.device)
 
 
 def _relative(correlation: Tensor) -> Tensor:

@@ -47,6 +47,19 @@ def transformations(dims: int, device: torch.device) -> Tensor:
     return torch.tensor(grid, device=device) * limits(dims, device)
 
 
+def slots(patient: Tensor, each: int) -> Tensor:
+    """Numbers (M,) in place of ``patient`` (M,): the images of a patient share ``each`` numbers in turn.
+
+    Where a search gives the best image of each number, up to ``each`` images of one patient stay candidates.
+    """
+    turns: dict[int, int] = {}
+    numbers = []
+    for number in patient.tolist():
+        turns[number] = turn = turns.get(number, -1) + 1
+        numbers.append(number * each + turn % each)
+    return torch.tensor(numbers, dtype=torch.int64, device=patient.device)
+
+
 @dataclass(frozen=True)
 class Coarse:
     """Training images on the coarse grid of voxels, and the grid of transformations."""

@@ -76,7 +76,8 @@ def _onward(best: Tensor, here: _Local, damping: Tensor) -> Tensor:
     diagonal = here.curvature.diagonal(dim1=1, dim2=2)
     damped = here.curvature + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
     # Stripes or a disc leave a direction open: such a step may fail, and is then no step.
-    return best + torch.linalg.solve_ex(damped, here.gradient).result.nan_to_num(0.0, 0.0, 0.0)
+    move: Tensor = torch.linalg.solve_ex(damped, here.gradient).result
+    return best + move.nan_to_num(0.0, 0.0, 0.0)
 
 
 def correlation(fixed: Tensor, moving: Tensor, mask: Tensor, frame: Frame, transforms: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ def locate(transforms: Tensor, frame: Frame) -> Tensor:
 def locate_back(transforms: Tensor, frame: Frame) -> Tensor:
     """Where each voxel of the query lies in the training image, (B, V, d) in the units of ``locate``: its inverse."""
     matrix, shift = matrices(transforms, frame)
-    moved = (frame.points(transforms.device) - shift[:, None]) @ torch.linalg.inv(matrix).transpose(1, 2)
+    moved: Tensor = (frame.points(transforms.device) - shift[:, None]) @ torch.linalg.inv(matrix).transpose(1, 2)
     return moved / (torch.tensor(frame.extent, device=transforms.device) / 2)
 
 
