@@ -23,7 +23,7 @@ from report import write_results
 from lichen.audit import conformal_p_values, find_score
 from lichen.audit.conformal import maxima_by_patient
 from lichen.audit.planted import DISTURBANCES, Disturbance
-from lichen.audit.scores import NEIGHBOURS, Search
+from lichen.audit.scores import NEIGHBOURS, Pool, Search
 from lichen.audit.selftest import SINGLE_TRANSFORMATIONS
 from lichen.images import ImageSet, load_set, open_folder
 from lichen.progress import silent
@@ -104,7 +104,7 @@ def scores(task: Task, patients: Patients, cache: Path, shard: tuple[int, int]) 
     train, held_out = patients.train, patients.held_out
     numbers = {patient: number for number, patient in enumerate(dict.fromkeys(train.patients))}
     owners = torch.tensor([numbers[patient] for patient in train.patients])
-    searches = {name: find_score(name).prepare(train.voxels, owners) for name in SCORES}
+    searches = {name: find_score(name).prepare(Pool(train.voxels, owners)) for name in SCORES}
     sides = {"copy": first_of_each(train)[: task.copies], "new": first_of_each(held_out)}
     jobs: list[Disturbance | None] = [None, *disturbances()]
     found: dict[str, NDArray[np.float64]] = {}

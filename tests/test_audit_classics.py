@@ -11,6 +11,7 @@ import torch
 from lichen.audit import find_score
 from lichen.audit.classics import classics, dar, highest_correlation, prepare_akbar
 from lichen.audit.encoder import train_encoder
+from lichen.audit.scores import Pool
 from lichen.errors import AuditError
 from lichen.images.types import ImageSet
 
@@ -122,7 +123,7 @@ def test_constant_images_do_not_count_in_the_mean_of_the_highest() -> None:
 
 def test_akbar_is_a_score_by_name() -> None:
     pool = _vectors(4, 36, 0).reshape(4, 1, 6, 6)
-    found = find_score("akbar").prepare(pool, torch.arange(4))(pool, k=1, step=lambda _: None)
+    found = find_score("akbar").prepare(Pool(pool, torch.arange(4)))(pool, k=1, step=lambda _: None)
     assert found.index[:, 0].tolist() == [0, 1, 2, 3]
     assert prepare_akbar(pool, torch.arange(4)).mask.all()
 

@@ -12,6 +12,7 @@ from lichen.audit.embedding import EmbeddingSearch, prepare
 from lichen.audit.encoder import NUMBERS, Encoder, nt_xent, train_encoder
 from lichen.audit.planted import DISTURBANCES
 from lichen.audit.relative import relative_to_next
+from lichen.audit.scores import Pool
 from lichen.audit.views import random_views
 from lichen.audit.warp import Frame
 from lichen.progress import silent
@@ -199,6 +200,6 @@ def test_embedding_is_a_score_by_name_trained_on_the_pool_that_it_searches(monke
         return train_encoder(images, patients, seed=seed, steps=1)
 
     monkeypatch.setattr("lichen.audit.embedding.train_encoder", watched)
-    search = find_score("embedding").prepare(pool, patients)
+    search = find_score("embedding").prepare(Pool(pool, patients))
     assert isinstance(search, EmbeddingSearch)
     assert trained == [(pool, patients, 0)]

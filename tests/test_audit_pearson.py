@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lichen.audit import find_score, register, score_names
 from lichen.audit.pearson import prepare, unit_rows, varying_voxels
-from lichen.audit.scores import NEIGHBOURS, Nearest, Score, Search
+from lichen.audit.scores import NEIGHBOURS, Nearest, Pool, Score, Search
 from lichen.audit.tiles import MOST_ROWS, Grid
 from lichen.errors import AuditError
 from lichen.progress import silent
@@ -181,8 +181,8 @@ def test_an_unknown_score_names_the_nearest_known_one() -> None:
 
 
 def test_a_score_of_ones_own_is_found_by_name_and_no_name_is_taken_twice() -> None:
-    def prepare_own(pool: torch.Tensor, patients: torch.Tensor) -> Search:
-        return prepare(pool, patients)
+    def prepare_own(pool: Pool) -> Search:
+        return prepare(pool.images, pool.patients)
 
     own = Score("test-own-score", prepare_own, "none known")
     register(own)

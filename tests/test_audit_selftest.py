@@ -12,7 +12,7 @@ from torch import Tensor
 from lichen.audit import find_score
 from lichen.audit.conformal import maxima_by_patient
 from lichen.audit.planted import DISTURBANCES
-from lichen.audit.scores import Nearest, Search
+from lichen.audit.scores import Nearest, Pool, Search
 from lichen.audit.selftest import SINGLE_TRANSFORMATIONS, SelfTest, self_test, self_test_steps
 from lichen.images import ImageSet
 from lichen.progress import Step, silent
@@ -223,7 +223,7 @@ def test_scores_and_held_out_similarities_belong_together() -> None:
 
 def test_pixel_correlation_finds_plain_copies_in_three_dimensions_and_misses_moved_ones() -> None:
     train, reference = _set(15, "t", size=(12, 10, 8)), _set(25, "r", size=(12, 10, 8), seed=1)
-    search = find_score("pearson").prepare(train.voxels, torch.arange(15))
+    search = find_score("pearson").prepare(Pool(train.voxels, torch.arange(15)))
     similarity = search(reference.voxels, k=6, step=silent).similarity[:, 0].double().numpy()
     nulls = {"pearson": maxima_by_patient(similarity, reference.patients)}
     found = self_test({"pearson": search}, nulls, train, reference, level=0.05, images=8, spacing=(1.0, 1.0, 2.0))

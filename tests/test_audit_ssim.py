@@ -9,6 +9,7 @@ import torch
 
 from lichen.audit import find_score
 from lichen.audit.relative import relative_to_next
+from lichen.audit.scores import Pool
 from lichen.audit.ssim import Local, SsimSearch, prepare, ssim_map
 from lichen.progress import silent
 
@@ -132,5 +133,5 @@ def test_a_constant_pool_is_searched_without_finding_anything() -> None:
 
 def test_ssim_is_a_score_by_name_and_says_that_it_does_not_align() -> None:
     score = find_score("ssim")
-    assert isinstance(score.prepare(_people(3, 12, 12), torch.arange(3)), SsimSearch)
+    assert isinstance(score.prepare(Pool(_people(3, 12, 12), torch.arange(3))), SsimSearch)
     assert "nothing is aligned" in score.blind_spots

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lichen.audit import Score, Search, audit, register
+from lichen.audit.aligned import prepare as prepare_aligned
 from lichen.audit.checks import check_sets, fingerprints
 from lichen.audit.pearson import prepare, prepare_within
 from lichen.audit.row_file import RowFile, rows_on_disk
 from lichen.audit.rows import unit_rows, varying_voxels
-from lichen.audit.scores import Nearest
+from lichen.audit.scores import Nearest, Pool
 from lichen.audit.scratch import Scratch
 from lichen.audit.tiles import Grid
 from lichen.audit.topk import RunningBest
@@ -179,6 +180,26 @@ def test_what_exceeds_a_quarter_of_the_memory_is_mapped_from_a_file_without_a_na
     assert scratch.folder.stat().st_mode & 0o077 == 0
 
 
+def test_aligned_images_in_files_are_found_as_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped: list[tuple[int, ...]] = []
+    memmap = np.memmap
+
+    def remembering(*args: Any, **kwargs: Any) -> Any:
+        mapped.append(kwargs["shape"])
+        return memmap(*args, **kwargs)
+
+    monkeypatch.setattr(np, "memmap", remembering)
+    pool, patients = _noise(100, 1, 64, 64), torch.arange(100)
+    pool[4] = 0.5
+    queries = torch.cat([pool[:3].flip(-1), pool[4:6]])
+    held, within = (prepare_aligned(pool, patients, scratch=scratch) for scratch in (None, Scratch(tmp_path, 4)))
+    ours, theirs = (search(queries, k=6, step=silent) for search in (within, held))
+    assert ours.similarity.equal(theirs.similarity)
+    assert ours.index.equal(theirs.index)
+    assert ours.index[:, 0].tolist() == [0, 1, 2, -1, 5]
+    assert mapped == [(99, 1, 64, 64)]  # the other two grids fit a quarter of 4 MiB
+
+
 def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Disk(NamedTuple):
         free: int
@@ -259,8 +280,8 @@ def test_a_search_killed_on_the_way_and_repeated_by_two_processes_at_once_leaves
 def test_an_audit_with_a_folder_says_what_one_without_says_and_repeats_nothing(tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def counted(pool: torch.Tensor, patients: torch.Tensor) -> Search:
-        search = prepare(pool, patients)
+    def counted(pool: Pool) -> Search:
+        search = prepare(pool.images, pool.patients)
 
         def counting(queries: torch.Tensor, *, k: int, step: Any) -> Nearest:
             asked.append(len(queries))
@@ -272,7 +293,7 @@ def test_an_audit_with_a_folder_says_what_one_without_says_and_repeats_nothing(t
     train = _image_set(_noise(60, 1, 8, 8), "train")
     reference = _image_set(_noise(30, 1, 8, 8, seed=1), "reference")
     synthetic = _image_set(torch.cat([train.voxels[:3] + 0.01, _noise(17, 1, 8, 8, seed=2)]), "synthetic")
-    config = AuditConfig(scores=("test-counted", "pearson"), memory_mb=64)
+    config = AuditConfig(scores=("test-counted", "pearson"), memory_mb=64, self_test=0)
     plain = audit(synthetic, train, reference, config)
     asked.clear()
     kept = audit(synthetic, train, reference, config, work=tmp_path / "work")

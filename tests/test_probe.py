@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lichen.audit import find_score
 from lichen.audit.probe import FALSE_STOPS, Reading, chance, rank_of, yardstick
+from lichen.audit.scores import Pool
 from lichen.chain import run, train_only
 from lichen.chain.probing import one_of_each, probes_planned
 from lichen.config import ProbeConfig, RunConfig
@@ -99,7 +100,9 @@ def test_the_mean_image_of_a_training_that_has_only_begun_is_no_copy() -> None:
     train_set, held_out = common + pictures(20, 0), common + pictures(60, 1)
     ruler = yardstick("pearson", train_set, [f"p{i}" for i in range(20)], held_out)
     mean = train_set.mean(0, keepdim=True) + 0.05 * pictures(16, 2)
-    assert find_score("pearson").prepare(train_set, torch.arange(20))(mean, k=1, step=silent).similarity.min() > 0.9
+    assert (
+        find_score("pearson").prepare(Pool(train_set, torch.arange(20)))(mean, k=1, step=silent).similarity.min() > 0.9
+    )
     assert not ruler.read(mean).rises(1)
     assert ruler.read(train_set[:16] + 0.05 * pictures(16, 2)).rises(20)
 

@@ -14,7 +14,7 @@ from lichen.audit.membership import Membership, membership
 from lichen.audit.names import PRIVATE_NAMES, Names, keep_names, open_names
 from lichen.audit.resolution import Resolution, resolution
 from lichen.audit.result import AuditResult, Counts, Duplicates, Finding, SamePair, Transform, Verdict
-from lichen.audit.scores import Nearest, Score, Search, find_score, register, score_names
+from lichen.audit.scores import Nearest, Pool, Score, Search, find_score, register, score_names
 from lichen.audit.summary import summary
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Membership",
     "Names",
     "Nearest",
+    "Pool",
     "Resolution",
     "SamePair",
     "Score",

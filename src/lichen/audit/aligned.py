@@ -31,6 +31,8 @@ from lichen.progress import Step, silent
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lichen.audit.scratch import Scratch
+
 IMAGES = 2
 """Images of each training patient that may be candidates beside each other."""
 SHORTLIST = 64
@@ -112,13 +114,20 @@ class _Level:
     window: float
 
     @staticmethod
-    def prepare(pool: Tensor, mask: Tensor, frame: Frame, blur: float, window: float) -> _Level:
+    def prepare(
+        pool: Tensor, chosen: Tensor, mask: Tensor, frame: Frame, blur: float, window: float, scratch: Scratch | None
+    ) -> _Level:
+        """The images ``chosen`` (M',) int64 of ``pool``, which is read in blocks."""
         level = _Level(frame, pool[:0], mask, blur, window)
         kept = averaged(mask.reshape(1, -1, *pool.shape[2:]).float(), frame).flatten(2)[0] >= 0.5
         kept = kept if bool(kept.any()) else torch.ones_like(kept)
-        images = pool.new_zeros((len(pool), pool.shape[1], *frame.size), dtype=torch.float32)
-        for block in _blocks(len(pool), 64 * mask.numel()):
-            images[block] = level.see(pool[block])
+        shape = (len(chosen), pool.shape[1], *frame.size)
+        if scratch is None:
+            images = pool.new_zeros(shape, dtype=torch.float32)
+        else:
+            images = scratch.zeros(shape, f"{len(chosen)} images on a small grid", like=pool)
+        for block in _blocks(len(chosen), 64 * mask.numel()):
+            images[block] = level.see(pool[chosen[block]])
         return _Level(frame, images, kept, blur, window)
 
     def see(self, images: Tensor) -> Tensor:
@@ -244,16 +253,17 @@ class AlignedSearch:
         )
 
 
-def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None = None) -> AlignedSearch:
+def prepare(
+    pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None = None, scratch: Scratch | None = None
+) -> AlignedSearch:
     """Make training images ``pool`` (M, C, *S) of ``patients`` (M,) int64 ready for ``AlignedSearch``.
 
-    ``spacing``: length of a voxel along each axis, in any unit; None: equal.
+    ``spacing``: length of a voxel along each axis, in any unit; None: equal. ``scratch``: where a grid of images is
+    kept that exceeds a quarter of its memory; None: in memory.
     """
-    mask, given = varying_voxels(pool), pool
+    mask = varying_voxels(pool)
     contrast = torch.cat([unit_rows(pool[block], mask)[1] for block in _blocks(len(pool), 64 * mask.numel())])
     kept = contrast.nonzero().squeeze(1)
-    if len(kept) < len(pool):
-        pool = pool[kept]
     dims = pool.ndim - 2
     whole = Frame(tuple(pool.shape[2:]), spacing or (1.0,) * dims)
     fine = whole.coarser(FINE_SIDE[dims])
@@ -261,17 +271,17 @@ def prepare(pool: Tensor, patients: Tensor, *, spacing: tuple[float, ...] | None
     coarse = whole.coarser(COARSE_SIDE[dims])
     blur, window = BAND[dims].blur, BAND[dims].window
     levels = (
-        _Level.prepare(pool, mask, coarse, COARSE_BLUR, COARSE_WINDOW),
-        _Level.prepare(pool, mask, half, blur / 2, window / 2),
-        _Level.prepare(pool, mask, fine, blur, window),
+        _Level.prepare(pool, kept, mask, coarse, COARSE_BLUR, COARSE_WINDOW, scratch),
+        _Level.prepare(pool, kept, mask, half, blur / 2, window / 2, scratch),
+        _Level.prepare(pool, kept, mask, fine, blur, window, scratch),
     )
     patient = patients.to(pool.device)[kept]
     candidates = Coarse.prepare(levels[0].images, levels[0].mask, slots(patient, IMAGES), coarse)
     rough = torch.cat(
-        [pool[:0].flatten(), *(roughness(pool[block], fine) for block in _blocks(len(pool), 64 * mask.numel()))]
+        [pool[:0].flatten(), *(roughness(pool[kept[block]], fine) for block in _blocks(len(kept), 64 * mask.numel()))]
     )
     noisy = NOISY * float(rough.quantile(0.98)) if len(rough) else torch.inf
-    return AlignedSearch(candidates, levels, kept, mask, given, patient, noisy)
+    return AlignedSearch(candidates, levels, kept, mask, pool, patient, noisy)
 
 
 def _relative(correlation: Tensor) -> Tensor:

@@ -81,6 +81,7 @@ def audit(
     from lichen.audit.embedding import EmbeddingSearch
     from lichen.audit.searching import Searching
     from lichen.audit.selftest import self_test
+    from lichen.images.types import spacing_mm
 
     scores = [find_score(name) for name in dict.fromkeys(config.scores)]
     check_sets(synthetic, train, reference)
@@ -122,6 +123,7 @@ def audit(
             level=config.level,
             images=config.self_test,
             round_trip=round_trip,
+            spacing=spacing_mm(train.affine, train.voxels.ndim - 2),
             step=step,
             team=team,
         )

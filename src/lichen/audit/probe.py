@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lichen.audit.conformal import conformal_p_values
-from lichen.audit.scores import NEIGHBOURS, Search, find_score
+from lichen.audit.scores import NEIGHBOURS, Pool, Search, find_score
 from lichen.errors import AuditError
 from lichen.progress import silent
 
@@ -90,7 +90,7 @@ def yardstick(score: str, train: Tensor, patients: Sequence[str], held_out: Tens
     import torch
 
     numbers = torch.from_numpy(np.unique(patients, return_inverse=True)[1].astype(np.int64))
-    search = find_score(score).prepare(train, numbers)
+    search = find_score(score).prepare(Pool(train, numbers))
     null = _nearest(search, held_out)
     null = null[np.isfinite(null)]
     if not len(null):

@@ -43,18 +43,25 @@ class Search(Protocol):
         """Find for ``queries`` (Q, C, *S) the ``k`` nearest training patients; ``step`` counts finished queries."""
 
 
+@dataclass(frozen=True)
+class Pool:
+    """The training images that a score is made ready for."""
+
+    images: Tensor
+    """(M, C, *S); may be mapped from a file and larger than memory: to be read in blocks."""
+    patients: Tensor
+    """(M,) int64, equal numbers for images of one patient."""
+    spacing: tuple[float, ...] | None = None
+    """How far apart voxels are along each axis, in any unit; None: equally."""
+    scratch: Scratch | None = None
+    """Where to keep what memory should not hold; None: everything is held in memory."""
+
+
 class Prepare(Protocol):
     """Makes a ``Search`` from a pool of training images."""
 
-    def __call__(self, pool: Tensor, patients: Tensor) -> Search:
-        """Take ``pool`` (M, C, *S) and ``patients`` (M,) int64, equal numbers for images of one patient."""
-
-
-class PrepareWithin(Protocol):
-    """The same within a bound of memory."""
-
-    def __call__(self, pool: Tensor, patients: Tensor, scratch: Scratch) -> Search:
-        """Read ``pool`` in blocks, it may be mapped from a file; keep in ``scratch`` what memory cannot hold."""
+    def __call__(self, pool: Pool) -> Search:
+        """Make the images of ``pool`` ready; a score may ignore ``spacing``, and hold all in memory."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,6 @@ class Score:
     prepare: Prepare
     blind_spots: str
     """A sentence for the report: the copies that this score does not find."""
-    prepare_within: PrepareWithin | None = None
-    """For sets larger than memory; None: this score holds what it needs of all training images."""
 
 
 _SCORES: dict[str, Score] = {}
@@ -94,23 +99,18 @@ def find_score(name: str) -> Score:
     )
 
 
-def _prepare_pearson(pool: Tensor, patients: Tensor) -> Search:
-    from lichen.audit.pearson import prepare  # loads torch, which naming a score must not
+def _prepare_pearson(pool: Pool) -> Search:
+    from lichen.audit.pearson import prepare, prepare_within  # loads torch, which naming a score must not
 
-    return prepare(pool, patients)
-
-
-def _prepare_pearson_within(pool: Tensor, patients: Tensor, scratch: Scratch) -> Search:
-    from lichen.audit.pearson import prepare_within  # as above
-
-    return prepare_within(pool, patients, scratch)
+    if pool.scratch is None:
+        return prepare(pool.images, pool.patients)
+    return prepare_within(pool.images, pool.patients, pool.scratch)
 
 
 register(
     Score(
         name="pearson",
         prepare=_prepare_pearson,
-        prepare_within=_prepare_pearson_within,
         blind_spots=(
             "pearson: mirrored, rotated, shifted or zoomed copies, and copies under strong noise, "
             "are not found by pixel correlation"
@@ -119,10 +119,10 @@ register(
 )
 
 
-def _prepare_aligned(pool: Tensor, patients: Tensor) -> Search:
+def _prepare_aligned(pool: Pool) -> Search:
     from lichen.audit.aligned import prepare  # as above
 
-    return prepare(pool, patients)
+    return prepare(pool.images, pool.patients, spacing=pool.spacing, scratch=pool.scratch)
 
 
 register(
@@ -137,10 +137,10 @@ register(
 )
 
 
-def _prepare_ssim(pool: Tensor, patients: Tensor) -> Search:
+def _prepare_ssim(pool: Pool) -> Search:
     from lichen.audit.ssim import prepare  # as above
 
-    return prepare(pool, patients)
+    return prepare(pool.images, pool.patients)
 
 
 register(
@@ -155,10 +155,10 @@ register(
 )
 
 
-def _prepare_embedding(pool: Tensor, patients: Tensor) -> Search:
+def _prepare_embedding(pool: Pool) -> Search:
     from lichen.audit.embedding import prepare  # as above
 
-    return prepare(pool, patients)
+    return prepare(pool.images, pool.patients)
 
 
 register(
@@ -173,10 +173,10 @@ register(
 )
 
 
-def _prepare_akbar(pool: Tensor, patients: Tensor) -> Search:
+def _prepare_akbar(pool: Pool) -> Search:
     from lichen.audit.classics import prepare_akbar  # as above
 
-    return prepare_akbar(pool, patients)
+    return prepare_akbar(pool.images, pool.patients)
 
 
 register(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lichen.audit.scores import NEIGHBOURS, Nearest, Score, Search
+from lichen.audit.scores import NEIGHBOURS, Nearest, Pool, Score, Search
 from lichen.audit.scratch import Scratch
 from lichen.audit.work import Work, search_in_blocks
+from lichen.images.types import spacing_mm
 from lichen.progress import Step, silent
 from lichen.team import ALONE, Team
 
@@ -43,12 +44,11 @@ class Searching:
         """The training images made ready for ``score``; raises ``AuditError`` where the disk is too small for them."""
         numbers: dict[str, int] = {}
         patients = torch.tensor([numbers.setdefault(patient, len(numbers)) for patient in self.train.patients])
-        if self.scratch is None or score.prepare_within is None:
-            return score.prepare(self.train.voxels, patients)
-        if not self.team.leads:
+        if self.scratch is not None and not self.team.leads:
             self.team.wait()  # until the leader has written the file that all of them read
-        search = score.prepare_within(self.train.voxels, patients, self.scratch)
-        if self.team.leads:
+        spacing = spacing_mm(self.train.affine, self.train.voxels.ndim - 2)
+        search = score.prepare(Pool(self.train.voxels, patients, spacing, self.scratch))
+        if self.scratch is not None and self.team.leads:
             self.team.wait()
         return search
 

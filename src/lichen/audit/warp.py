@@ -126,8 +126,9 @@ def moved_onto(query: Tensor, transform: Tensor, *, mirror: bool, frame: Frame) 
     """``query`` (C, *S) brought onto the training image it was aligned with, (C, *S), for looking at the two together.
 
     ``transform`` (P,) and ``mirror`` as the alignment found them; ``frame`` is the grid of ``query``, of any fineness.
-    Where the query shows nothing its edge goes on.
+    Where the query shows nothing it is NaN.
     """
     images = query[None]
     where = locate(transform[None].to(query.device), frame)
-    return sample(mirrored(images) if mirror else images, where).reshape(query.shape)
+    moved = sample(mirrored(images) if mirror else images, where)
+    return moved.masked_fill(~inside(where)[:, None], torch.nan).reshape(query.shape)

@@ -115,14 +115,12 @@ def overlaid(query: Tensor, fixed: Tensor, spacing: tuple[float, ...]) -> tuple[
     import torch
 
     from lichen.audit.aligned import prepare
-    from lichen.audit.warp import Frame, inside, locate, mirrored, sample
+    from lichen.audit.warp import Frame, moved_onto
 
     found = prepare(fixed[None], torch.zeros(1, dtype=torch.int64), spacing=spacing).align(query[None], k=1)
     frame = Frame(tuple(fixed.shape[1:]), spacing)
-    located = locate(found.transform[0, :1], frame)
-    moving = mirrored(query[None]) if bool(found.mirror[0, 0]) else query[None]
-    aligned = sample(moving, located).masked_fill(~inside(located)[:, None], torch.nan)
-    return _motion(found, frame.size), aligned.reshape(fixed.shape).cpu().numpy()
+    aligned = moved_onto(query, found.transform[0, 0], mirror=bool(found.mirror[0, 0]), frame=frame)
+    return _motion(found, frame.size), aligned.cpu().numpy()
 
 
 def motion_words(motion: Motion) -> str:
