@@ -52,6 +52,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def audit(folders: dict[str, Path], synthetic: str, out: Path, *more: str) -> int:
     sets = ("--train", str(folders["train"]), "--reference", str(folders["reference"]), "--images.size", "32", "32")
+    more = ("--audit.scores", "pearson", *more)
     return call("audit", "--synthetic", str(folders[synthetic]), *sets, "--out", str(out), "--quiet", *more)
 
 

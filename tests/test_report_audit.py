@@ -74,7 +74,7 @@ def test_each_transformation_is_told_with_power_and_false_positives_and_what_was
     assert "autoencoder round trip encoded and decoded by the model not tested not tested" in text
     assert "judged at p ≤ 0.05" in text
     assert html.count('class="bar missed"') == 1  # inversion: 3 %
-    assert "14 of 60 would be called copies" in text
+    assert "95th percentile of validation images: 23 % flagged" in text
     assert "0.71 (0.64 to 0.78)" in text
     assert "1 training patient has very many images." in text
     _, page = page_of(tmp_path / "b", "inconclusive", whole=False)

@@ -214,7 +214,7 @@ class AuditConfig:
     false_discovery_rate: float = 0.10
     """Largest expected share of innocent images among those called copies (Benjamini-Hochberg)."""
     false_alarm_rate: float = 0.05
-    """'copies' is said of at most this share of the synthetic sets that hold none, however few images are flagged."""
+    """'copies' is said of about this share of the synthetic sets that hold none, at most."""
     detectable_share: float = 0.10
     """'clean' is said only if this share of copies would have been found; otherwise 'inconclusive'."""
     scores: tuple[str, ...] = ("aligned",)

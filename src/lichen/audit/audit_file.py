@@ -33,8 +33,7 @@ def write_audit(
     written to ``path``.
     """
     names = open_names(path.parent)
-    whole = result.as_json(names, inputs_sha256=inputs_sha256, files_sha256=files_sha256)
-    whole["reviewed"] = None if reviewed is None else dict(reviewed)
+    whole = result.as_json(names, inputs_sha256=inputs_sha256, files_sha256=files_sha256, reviewed=reviewed)
     keep_names(names, path.parent)
     write_json(path, whole)
     return whole

@@ -273,13 +273,18 @@ def _with_rates(result: AuditResult, scored: Sequence[_Scored], tested: SelfTest
 
 
 def _verdict(result: AuditResult) -> Verdict:
-    """``copies`` needs a flagged image and, unless one is identical, a set that is unusual for one without copies."""
+    """``copies`` is said of a set that holds an identical image, or is unusual for one without copies.
+
+    It is unusual if the competition flags an image, or if a flagged image or so many near ones are: one chance event
+    flags an image in up to a tenth of small sets without a copy, and that alone is ``inconclusive``.
+    """
     counts, config = result.counts, result.settings
-    if any(finding.is_identical for finding in result.findings):
-        return "copies"
+    is_unusual = any(finding.is_identical for finding in result.findings)
+    is_unusual |= result.copy_rate is not None and result.copy_rate.low > 0
     if result.copies:
-        is_sure = result.competition is not None or (result.set_p_value or 1.0) <= config.false_alarm_rate
-        return "copies" if is_sure else "inconclusive"
+        is_unusual |= result.competition is not None or (result.set_p_value or 1.0) <= config.false_alarm_rate
+    if is_unusual or result.copies:
+        return "copies" if is_unusual else "inconclusive"
     if counts.synthetic_not_comparable == counts.synthetic_images:
         return "inconclusive"
     would_be_found = result.resolution.is_enough

@@ -224,11 +224,17 @@ class AuditResult:
         }
 
     def as_json(
-        self, names: Names, *, inputs_sha256: Mapping[str, str], files_sha256: Mapping[str, str] | None = None
+        self,
+        names: Names,
+        *,
+        inputs_sha256: Mapping[str, str],
+        files_sha256: Mapping[str, str] | None = None,
+        reviewed: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Everything, for ``audit.json``, in its layout 2; real patients and images under their pseudonyms.
 
-        ``inputs_sha256``: what was hashed -> hexadecimal digest; ``files_sha256``: synthetic image -> that of its file.
+        ``inputs_sha256``: what was hashed -> hexadecimal digest; ``files_sha256``: synthetic image -> that of its file;
+        ``reviewed``: what people said of the pairs (``reviewed.as_json``).
         """
         summary = self.as_summary()
         images = [finding.as_json(names) for finding in self.findings]
@@ -255,6 +261,7 @@ class AuditResult:
             "classics": None if self.classics is None else [asdict(classic) for classic in self.classics],
             "settings": summary["settings"],
             "inputs": dict(inputs_sha256),
+            "reviewed": None if reviewed is None else dict(reviewed),
             "not_tested": summary["not_tested"],
         }
 

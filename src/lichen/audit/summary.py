@@ -39,12 +39,15 @@ def summary(result: AuditResult, names: Names) -> str:
 
 
 def _verdict(result: AuditResult) -> str:
+    made, flagged = result.counts.synthetic_images, len(result.copies)
+    if result.verdict == "copies" and flagged:
+        return f"COPIES: {flagged} of {made} synthetic images copy a training image"
     if result.verdict == "copies":
-        return (
-            f"COPIES: {len(result.copies)} of {result.counts.synthetic_images} synthetic images copy a training image"
-        )
+        return f"COPIES: more of {made} synthetic images are near to training patients than chance explains"
     if result.verdict == "clean":
-        return f"clean: no copy among {_images(result.counts.synthetic_images)}"
+        return f"clean: no copy among {_images(made)}"
+    if flagged:
+        return f"INCONCLUSIVE: {flagged} flagged, as {result.set_p_value or 1.0:.0%} of sets without any copy have too"
     if result.counts.synthetic_not_comparable == result.counts.synthetic_images:
         return "INCONCLUSIVE: every synthetic image is constant"
     return "INCONCLUSIVE: too few held-out patients to say that there is no copy"

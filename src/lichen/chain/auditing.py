@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lichen.audit import AuditResult, audit, audit_steps, find_score
+from lichen.audit import AuditResult, audit, audit_steps, find_score, write_audit
 from lichen.chain.data import Data, read_images
 from lichen.config import AuditConfig, RunConfig
 from lichen.errors import ConfigError
@@ -49,7 +49,7 @@ class Audited:
 
 
 def audit_samples(config: RunConfig, data: Data, folder: RunFolder, generator: Generator, watch: Watch) -> Audited:
-    """Compare the samples of a run with its training patients."""
+    """Compare the samples of a run with its training patients, and write the run's ``audit.json``."""
     source = open_folder(folder.samples)
     steps = _steps(config.audit, source, data.train, data.held_out, round_trip=True)
     with watch.phase("audit", steps) as step:
@@ -63,8 +63,10 @@ def audit_samples(config: RunConfig, data: Data, folder: RunFolder, generator: G
             step=step,
             team=watch.team,
         )
-    inputs = {"generator": sha256_of(folder.generator)}
-    return Audited(result, synthetic, data.train, inputs, _files_sha256(folder.samples, source))
+    inputs, files = {"generator": sha256_of(folder.generator)}, _files_sha256(folder.samples, source)
+    if watch.team.leads:
+        write_audit(result, folder.audit, inputs_sha256=inputs, files_sha256=files)
+    return Audited(result, synthetic, data.train, inputs, files)
 
 
 def audit_folders(options: AuditOptions, watch: Watch) -> Audited:

@@ -157,14 +157,21 @@ def _basis(facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
     said = facts.text("verdict")
-    if copies or said == "copies":
-        count = plural(copies, "copy") if copies else "Copies"
+    if said == "copies":
         rate = rate_words(facts.at("copy_rate"))
+        corrected = f" Corrected for what was missed: {rate} are copies." if rate else ""
+        shared = "A copy is an image of a patient: do not share this set as it is."
+        if not copies:
+            return Verdict(
+                "bad",
+                "Copies of training images",
+                f"More of {plural(tested, 'synthetic image')} are near to training patients than chance explains, "
+                f"though none stands out alone. {shared}{corrected}",
+            )
         return Verdict(
             "bad",
-            f"{count} of a training image" if copies == 1 else f"{count} of training images",
-            f"Found among {plural(tested, 'synthetic image')}. A copy is an image of a patient: "
-            "do not share this set as it is." + (f" Corrected for what was missed: {rate} are copies." if rate else ""),
+            f"{plural(copies, 'copy')} of {'a training image' if copies == 1 else 'training images'}",
+            f"Found among {plural(tested, 'synthetic image')}. {shared}{corrected}",
         )
     if said == "clean":
         share = facts.number("resolution", "detectable_share")
@@ -176,6 +183,15 @@ def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
             "No copy found",
             f"None of {plural(tested, 'synthetic image')} is nearer to a training image than images of new patients "
             f"are. {limit}".rstrip(),
+        )
+    if said == "inconclusive" and copies:
+        chance = facts.number("set_p_value")
+        often = "" if chance is None else f": {chance:.1%} of such sets have as much"
+        return Verdict(
+            "unsure",
+            "Inconclusive",
+            f"{plural(copies, 'image')} of {tested} are flagged, which also happens by chance in sets without any copy"
+            f"{often}. More synthetic images or held-out patients would tell. Treat the flagged ones as copies.",
         )
     if said == "inconclusive":
         needed = facts.number("resolution", "patients_needed")
