@@ -17,7 +17,7 @@ def write_results(script: str, header: Sequence[str], rows: Sequence[Sequence[st
     lines = [
         f"# {path.stem.replace('_', ' ').capitalize()}",
         "",
-        f"- command: `python benchmarks/{Path(script).name} {' '.join(sys.argv[1:])}`".replace(" `\n", "`\n"),
+        f"- command: `{' '.join(['python', f'benchmarks/{Path(script).name}', *map(_argument, sys.argv[1:])])}`",
         f"- commit: {_commit()}",
         f"- hardware: {_cpu()}, {os.cpu_count()} cores",
         f"- software: Python {platform.python_version()}, PyTorch {_torch()}",
@@ -31,6 +31,11 @@ def write_results(script: str, header: Sequence[str], rows: Sequence[Sequence[st
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
+
+
+def _argument(word: str) -> str:
+    """A path of this machine by its last part alone."""
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def _row(cells: Sequence[str]) -> str:
