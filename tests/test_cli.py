@@ -52,7 +52,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def audit(folders: dict[str, Path], synthetic: str, out: Path, *more: str) -> int:
     sets = ("--train", str(folders["train"]), "--reference", str(folders["reference"]), "--images.size", "32", "32")
-    more = ("--audit.scores", "pearson", *more)
+    more = ("--audit.scores", "pearson", "--audit.self-test", "4", *more)
     return call("audit", "--synthetic", str(folders[synthetic]), *sets, "--out", str(out), "--quiet", *more)
 
 
@@ -194,7 +194,9 @@ def test_images_of_new_patients_are_clean_and_copies_are_found(
 
 def test_a_reader_who_stops_early_does_not_change_the_verdict(folders: dict[str, Path], tmp_path: Path) -> None:
     sets = [f"--{name} {folders[name]}" for name in ("train", "reference")]
-    audited = f"-m lichen audit {' '.join(sets)} --synthetic {folders['copied']} --out {tmp_path} --quiet"
+    audited = (
+        f"-m lichen audit {' '.join(sets)} --synthetic {folders['copied']} --out {tmp_path} --quiet --audit.self-test 2"
+    )
     pipe = f"{sys.executable} {audited} | true; exit ${{PIPESTATUS[0]}}"
     assert subprocess.run(["bash", "-c", pipe], check=False).returncode == 1
 

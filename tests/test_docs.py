@@ -41,7 +41,7 @@ TINY = CHECKOUT / "tests" / "tiny.yaml"
 DOCUMENTS = ("README.md", "docs/first-run.md", "docs/how-to.md", "docs/concepts.md", "docs/reference.md")
 STILL_LESS = ("--autoencoder.images-seen", "64", "--training.images-seen", "128")
 LANGUAGES = {"console", "python", "yaml", "text"}
-VERDICT_COMMANDS = {"./demo", "run", "audit"}
+VERDICT_COMMANDS = {"./demo", "run", "audit", "release"}
 
 
 class Block(NamedTuple):
@@ -81,6 +81,8 @@ def affordable(words: list[str]) -> list[str]:
     command = words[words.index("--") + 1] if words[0] == "torchrun" else words[1] if len(words) > 1 else ""
     lichen = Path(words[0]).name in {"lichen", "torchrun"}
     trains = words[0] == "./demo" or (lichen and command in {"run", "train"})
+    if lichen and command == "audit":
+        return [*words, "--audit.self-test", "2"]
     if not trains:
         return words
     return [*words, *(tiny_options() if "--config" in words else ("--config", str(TINY))), *STILL_LESS]
