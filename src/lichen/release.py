@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lichen import __version__
-from lichen.audited import RULE_OF_THREE, Audited, Verdict
+from lichen.audit.result import Verdict
+from lichen.audited import RULE_OF_THREE, Audited
 from lichen.carbon import Range
 from lichen.errors import AuditError
 
