@@ -286,3 +286,12 @@ def test_malformed_options_are_refused_in_two_lines_with_code_2(
     assert problem in first
     assert second.startswith("  fix: ")
     assert fix in second
+
+
+def test_a_name_in_an_error_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path / "a\x1b[2Jb")])
+    errors = capsys.readouterr().err
+    assert r"a\x1b[2Jb" in errors
+    assert "\x1b" not in errors
+    assert len(errors.splitlines()) == 2

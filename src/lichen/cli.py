@@ -16,6 +16,7 @@ from lichen import __version__
 from lichen.commands import COMMANDS
 from lichen.commands.common import say
 from lichen.errors import BudgetError, LichenError
+from lichen.plain import plain
 from lichen.stopping import Stopped, listening
 
 BUDGET_CODE = 4
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with listening():
             code = _run_command(arguments)
     except LichenError as error:
-        print(f"{_who()}error: {error}", file=sys.stderr)
+        print(f"{_who()}error: {plain(str(error), lines=True)}", file=sys.stderr)
         code = BUDGET_CODE if isinstance(error, BudgetError) else 2
     except Stopped:
         print(f"{_who()}stopped as asked; the same command again goes on from here", file=sys.stderr)

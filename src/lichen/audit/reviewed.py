@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 
 from lichen.audit.result import Finding
 from lichen.errors import AuditError
+from lichen.plain import plain
 
 Mark = Literal["copy", "not-a-copy", "unsure"]
 MARKS: tuple[Mark, ...] = get_args(Mark)
@@ -166,7 +167,7 @@ def words(marks: Marks, agreed: Agreement) -> str:
     """The review in one or two sentences, for the summary and the report."""
     counts = ", ".join(f"{mark.replace('-', ' ')} {marks.count(mark)}" for mark in MARKS)
     pairs = f"{len(marks.marked)} pair{'s' * (len(marks.marked) != 1)}"
-    said = f"{pairs} looked at{f' by {marks.reviewer}' if marks.reviewer else ''}: {counts}."
+    said = f"{pairs} looked at{f' by {plain(marks.reviewer)}' if marks.reviewer else ''}: {counts}."
     decided = agreed.flagged_copies + agreed.flagged_not_copies
     if not decided:
         return said
