@@ -125,6 +125,15 @@ def check_scores(config: AuditConfig) -> None:
         find_score(name)
 
 
+def check_out(options: AuditOptions) -> None:
+    """Raise ``ConfigError`` where the names of patients would be written among the images that are to be shared."""
+    if options.out.resolve().is_relative_to(options.synthetic.resolve()):
+        raise ConfigError(
+            f"{options.out} lies in {options.synthetic}: the list of patients' names would go wherever the images go",
+            fix="choose another --out",
+        )
+
+
 def _compare(
     options: AuditOptions, sets: dict[str, ImageSet], fit: Fit, round_trip: RoundTrip | None, watch: Watch
 ) -> Audited:
