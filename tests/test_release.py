@@ -406,6 +406,14 @@ def test_a_second_look_that_finds_copies_keeps_the_whole_set_back_and_names_them
     assert left(tmp_path) == {"made", "audit"}
 
 
+def test_a_second_look_at_other_training_images_than_the_audit_s_releases_nothing(tmp_path: Path) -> None:
+    options = prepared(tmp_path)
+    with pytest.raises(AuditError, match="other training images"):
+        release(options, lambda _, __: replace(LOOK, inputs={"train": "c" * 64}))
+    assert left(tmp_path) == {"made", "audit"}
+    assert release(options, lambda _, __: replace(LOOK, inputs={"train": "a" * 64})).decision.exit_code == 0
+
+
 def test_a_second_look_by_a_score_that_filtered_is_refused(tmp_path: Path) -> None:
     options = replace(prepared(tmp_path), second_look="aligned")
     with pytest.raises(AuditError, match="would find nothing more"):
@@ -425,6 +433,7 @@ def test_a_second_look_audits_what_passed_against_the_training_images(tmp_path: 
     path = tmp_path / "audit" / "audit.json"
     audit = json.loads(path.read_text())
     audit["images"][3]["sha256"] = hashlib.sha256(copy).hexdigest()
+    del audit["inputs"]["train"]
     path.write_text(json.dumps(audit))
     asked = replace(
         options,

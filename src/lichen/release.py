@@ -44,6 +44,19 @@ def check_second_look(audited: Audited, score: str) -> None:
         )
 
 
+def check_same_patients(audited: Audited, second: SecondLook) -> None:
+    """Raise ``AuditError`` where the second look compared with other training images than the audit did.
+
+    Nobody can tell for an audit that names no training images, such as that of a run's own samples.
+    """
+    ours, theirs = audited.inputs.get("train"), second.inputs.get("train")
+    if ours is not None and theirs is not None and ours != theirs:
+        raise AuditError(
+            "the second look compared with other training images than the audit did, or on another grid",
+            fix="give the --train and the --images options of the audit",
+        )
+
+
 def decide(
     audited: Audited, second: SecondLook | None, *, max_copy_rate: float, allow_inconclusive: bool = False
 ) -> Decision:
