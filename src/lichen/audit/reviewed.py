@@ -244,6 +244,8 @@ def _entries(value: object, path: Path, what: str, needed: set[str], allowed: se
 def _text(value: object, path: Path, what: str) -> str:
     if not isinstance(value, str) or len(value) > MOST_CHARACTERS:
         raise _refused(path, f"{what} is no text of at most {MOST_CHARACTERS} characters")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):  # JSON can say them; no file can hold them
+        raise _refused(path, f"{what} holds halves of characters")
     return value
 
 
