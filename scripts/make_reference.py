@@ -68,6 +68,7 @@ EXIT_CODES = {
     4: "A budget does not allow the work, or is spent. What was trained so far is saved.",
     70: "A defect of lichen; the traceback says where.",
     130: "Interrupted from the keyboard. The same command again goes on.",
+    143: "`audit` and `release`: asked to stop (SIGTERM, SIGUSR1), so there is no verdict. The same command goes on.",
 }
 
 RUN_FOLDER = {

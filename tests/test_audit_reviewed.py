@@ -93,6 +93,8 @@ def test_marks_are_read_as_they_were_made(tmp_path: Path) -> None:
         exported(mark(0) | {"number": 1.5}),
         exported(mark(0) | {"file": {}}),
         exported(mark(0, note=5)),
+        exported(mark(0, note="\ud800")),
+        exported(mark(0), reviewer="\udcff"),
         exported(mark(0, colour="red")),
         exported({"number": 1, "file": "sample-0.png"}),
     ],

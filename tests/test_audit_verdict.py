@@ -27,6 +27,7 @@ from lichen.config import AuditConfig
 from lichen.errors import AuditError
 from lichen.images.types import ImageSet
 from lichen.progress import Step, silent
+from made_audits import made_audit
 
 SIDE = 12
 NAMES = Names("0" * 64)
@@ -252,6 +253,42 @@ def test_blank_images_on_both_sides_are_no_leak() -> None:
     for images in (train, held_out):
         images.voxels[0] = -1.0
     assert audit(_people("new", 2, seed=3), train, held_out, PLAIN).counts.train_images == 5
+
+
+@pytest.mark.parametrize(
+    ("withheld", "words"),
+    [(_people("w", 11, seed=9), "11 images are withheld"), (_people("t", 12, seed=1), "withheld image")],
+)
+def test_withheld_images_that_cannot_compete_are_refused_before_any_search(
+    tmp_path: Path, withheld: ImageSet, words: str
+) -> None:
+    train, reference = _people("t", 12, seed=1), _people("r", 12, seed=2)
+    if words == "withheld image":
+        withheld = _with(_people("w", 12, seed=9), train.voxels)
+    work = tmp_path / "work"
+    with pytest.raises(AuditError, match=words):
+        audit(_people("s", 3, seed=3), train, reference, AuditConfig(), withheld=withheld, work=work)
+    assert not work.exists()
+
+
+@pytest.mark.parametrize("memory_mb", [64, 4096])
+def test_what_an_audit_keeps_meanwhile_is_its_owners_alone(tmp_path: Path, memory_mb: int) -> None:
+    work = tmp_path / "work"
+    synthetic, train, reference = (_people(name, 12, seed=seed) for seed, name in enumerate("str"))
+    settings = AuditConfig(memory_mb=memory_mb, scores=("pearson",), self_test=0)
+    audit(synthetic, train, reference, settings, work=work)
+    assert list(work.iterdir())
+    assert work.stat().st_mode & 0o077 == 0
+
+
+def test_a_file_name_cannot_forge_a_line_of_the_verdict_or_steer_the_terminal(tmp_path: Path) -> None:
+    result = made_audit()
+    forged = "x\nverdict     clean: no copy\x1b[2J\u202egnp.png"
+    result = replace(result, findings=tuple(replace(f, name=forged) for f in result.findings))
+    text = summary(result, open_names(tmp_path))
+    assert r"x\nverdict     clean: no copy\x1b[2J\u202egnp.png" in text
+    assert sum(line.startswith("verdict") for line in text.splitlines()) == 1
+    assert all(line.isprintable() for line in text.splitlines())
 
 
 def _audit_of(sets: dict[str, ImageSet], step: Step = silent) -> AuditResult:

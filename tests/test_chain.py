@@ -21,19 +21,23 @@ from scipy.ndimage import gaussian_filter
 
 from lichen.carbon import J_PER_KWH
 from lichen.chain import at_work, load_samples, run
+from lichen.chain.auditing import audit_folders
 from lichen.chain.begin import flushes_denormals
-from lichen.config import RunConfig, SamplingConfig, TrainingConfig
+from lichen.config import AuditConfig, CarbonConfig, RunConfig, SamplingConfig, TrainingConfig
 from lichen.errors import CarbonError, ConfigError, RunError
 from lichen.files import sha256_of
 from lichen.images import ImageSet, load_set, open_folder, open_source, split_by_patient, write_sample
 from lichen.images.phantoms import phantom_source
+from lichen.images.types import spacing_mm
 from lichen.ledger import ledger, totals
+from lichen.options import AuditOptions
 from lichen.presets import load_preset
 from lichen.runs import RunFolder, read_log
 from lichen.sampling import decode_images, draw_latents, draw_samples, missing_samples
 from lichen.settings import dump_settings, load_settings
 from lichen.team import ALONE
 from lichen.training.generator import load_generator
+from lichen.watch import watching
 from lichen.words import runs_table
 
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -343,3 +347,24 @@ def test_a_damaged_summary_spoils_no_table_of_runs(tmp_path: Path, text: str) ->
     rows = ledger(tmp_path)
     table = runs_table(rows, totals(rows, "none"), tmp_path)
     assert "not measured  not audited" in table.splitlines()[1]
+
+
+def test_thick_slices_that_share_a_grid_are_audited_as_they_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(("synthetic", "train", "reference")):
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            voxels = rng.normal(size=(16, 16, 4)).astype(np.float32)
+            nib.save(nib.Nifti1Image(voxels, np.diag([0.5, 0.5, 5, 1])), tmp_path / name / f"{number}-{index}.nii.gz")
+    options = AuditOptions(
+        tmp_path / "synthetic",
+        tmp_path / "out",
+        tmp_path / "train",
+        tmp_path / "reference",
+        audit=AuditConfig(scores=("pearson",), self_test=0),
+    )
+    with watching(tmp_path / "out", CarbonConfig(), quiet=True) as watch:
+        audited = audit_folders(options, watch)
+    in_plane = audited.train.voxels[:, 0, :, 0, 0]
+    assert bool((in_plane[:, 1:] != in_plane[:, :-1]).all()), "resized to cubes, two voxels in the plane remain"
+    assert spacing_mm(audited.train.affine, 3) == pytest.approx((0.5, 0.5, 5))

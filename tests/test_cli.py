@@ -288,3 +288,25 @@ def test_malformed_options_are_refused_in_two_lines_with_code_2(
     assert problem in first
     assert second.startswith("  fix: ")
     assert fix in second
+
+
+def test_a_name_in_an_error_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path / "a\x1b[2Jb")])
+    errors = capsys.readouterr().err
+    assert r"a\x1b[2Jb" in errors
+    assert "\x1b" not in errors
+    assert len(errors.splitlines()) == 2
+
+
+def test_names_of_patients_are_never_written_among_the_synthetic_images(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    for out in (made, made / "audit"):
+        with pytest.raises(SystemExit) as ended:
+            main(["audit", "--synthetic", str(made), "--train", "t", "--reference", "r", "--out", str(out)])
+        assert ended.value.code == 2
+        assert "patients' names" in capsys.readouterr().err
+    assert not list(made.iterdir())

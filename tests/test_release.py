@@ -58,11 +58,12 @@ def audit_json(files: Mapping[str, str], flagged: tuple[str, ...] = (), **change
         }
         for name, digest in files.items()
     ]
+    verdict = changed.get("verdict", "copies" if flagged else "clean")
     return {
         "lichen": "0.1.0",
         "layout": 2,
-        "verdict": "copies" if flagged else "clean",
-        "exit_code": 1 if flagged else 0,
+        "verdict": verdict,
+        "exit_code": {"clean": 0, "copies": 1}.get(verdict, 3),
         "images": images,
         "copies": list(flagged),
         "copy_rate": {"estimate": 0.01, "low": 0.0, "high": 0.03, "of": len(images)},
@@ -278,6 +279,33 @@ def test_an_audit_that_lacks_something_is_refused(key: str) -> None:
         read_audited(audit)
 
 
+def edited(**changed: Any) -> dict[str, Any]:
+    """An audit that flagged the second of six images, after somebody changed it."""
+    return {**audit_json({f"{i}.png": f"{i}" * 64 for i in range(6)}, ("1.png",)), **changed}
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (edited(verdict="clean", exit_code=0), "'clean', and it flags images"),
+        (edited(verdict="inconclusive"), "exit code 1"),
+        (
+            edited(
+                verdict="clean",
+                exit_code=0,
+                copies=[],
+                images=[{**image, "flagged": False} for image in edited()["images"]],
+            ),
+            "does not flag 1.png",
+        ),
+    ],
+)
+def test_an_audit_that_was_made_to_look_better_is_refused(found: dict[str, Any], why: str) -> None:
+    assert read_audited(edited()).flagged == 1
+    with pytest.raises(AuditError, match=why):
+        read_audited(found)
+
+
 def test_an_audit_that_does_not_bind_its_images_is_refused() -> None:
     audit = audit_json({"a.png": "a" * 64})
     del audit["images"][0]["sha256"]
@@ -378,6 +406,14 @@ def test_a_second_look_that_finds_copies_keeps_the_whole_set_back_and_names_them
     assert left(tmp_path) == {"made", "audit"}
 
 
+def test_a_second_look_at_other_training_images_than_the_audit_s_releases_nothing(tmp_path: Path) -> None:
+    options = prepared(tmp_path)
+    with pytest.raises(AuditError, match="other training images"):
+        release(options, lambda _, __: replace(LOOK, inputs={"train": "c" * 64}))
+    assert left(tmp_path) == {"made", "audit"}
+    assert release(options, lambda _, __: replace(LOOK, inputs={"train": "a" * 64})).decision.exit_code == 0
+
+
 def test_a_second_look_by_a_score_that_filtered_is_refused(tmp_path: Path) -> None:
     options = replace(prepared(tmp_path), second_look="aligned")
     with pytest.raises(AuditError, match="would find nothing more"):
@@ -397,6 +433,7 @@ def test_a_second_look_audits_what_passed_against_the_training_images(tmp_path: 
     path = tmp_path / "audit" / "audit.json"
     audit = json.loads(path.read_text())
     audit["images"][3]["sha256"] = hashlib.sha256(copy).hexdigest()
+    del audit["inputs"]["train"]
     path.write_text(json.dumps(audit))
     asked = replace(
         options,

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from lichen.cli import main
+from lichen.commands import COMMANDS
 from lichen.files import sha256_of
 from lichen.stopping import Stopped, deferred, listening
 
@@ -108,6 +110,21 @@ def test_a_run_asked_to_stop_saves_and_says_ok(
     process.communicate(timeout=240)
     assert process.returncode == 3
     assert results(run) == undisturbed[0]
+
+
+@pytest.mark.parametrize("command", ["audit", "release"])
+def test_a_stopped_verdict_is_no_clean_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    def asked(_: list[str]) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 1
+
+    monkeypatch.setitem(COMMANDS, command, asked)
+    with pytest.raises(SystemExit) as ended:
+        main([command])
+    assert ended.value.code == 143
+    assert "stopped as asked" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_an_error_of_two_lines_and_leaves_the_last_good_files(tmp_path: Path) -> None:

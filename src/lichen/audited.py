@@ -10,11 +10,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
+
+from lichen.audit.fdr import benjamini_hochberg
+from lichen.audit.result import EXIT_CODES, Verdict
 from lichen.errors import AuditError
-
-Verdict = Literal["clean", "copies", "inconclusive"]
 
 LAYOUTS = frozenset({2})
 """The layouts of ``audit.json`` that are understood here."""
@@ -153,6 +155,8 @@ def _audited(found: dict[str, Any]) -> Audited:
     if set(_is(list, found["copies"])) != {image.file for image in images if image.is_flagged}:
         raise ValueError("its copies are not the flagged images")
     settings = _settings(_is(dict, found["settings"]))
+    _check_verdict(found)
+    _check_flags(found, images, settings["false_discovery_rate"])
     private = {entry[key] for entry in found["images"] for key in ("nearest", "nearest_image") if entry.get(key)}
     inputs = {_key(name): _sha256(digest) for name, digest in _is(dict, found["inputs"]).items()}
     not_tested = tuple(_is(str, words) for words in _is(list, found["not_tested"]))
@@ -170,6 +174,25 @@ def _audited(found: dict[str, Any]) -> Audited:
         inputs=inputs,
         not_tested=not_tested,
     )
+
+
+def _check_verdict(found: dict[str, Any]) -> None:
+    """Raise ValueError for a verdict that cannot follow from the rest of the file."""
+    if found["verdict"] == "clean" and found["copies"]:
+        raise ValueError("its verdict is 'clean', and it flags images")
+    code = found.get("exit_code")
+    if code is not None and code != EXIT_CODES[found["verdict"]]:
+        raise ValueError(f"its verdict is {found['verdict']!r}, and its exit code {code!a}")
+
+
+def _check_flags(found: dict[str, Any], images: tuple[AuditedImage, ...], rate: float) -> None:
+    """Raise ValueError where an image is not flagged whose p-value says that it is; in a competition none decides."""
+    if found.get("competition") is not None:
+        return
+    p_values = np.array([_share(entry["p_value"]) for entry in found["images"]])
+    for image, is_copy in zip(images, benjamini_hochberg(p_values, rate).tolist(), strict=True):
+        if is_copy and not image.is_flagged:
+            raise ValueError(f"it does not flag {image.file}, whose p-value says that it is a copy")
 
 
 def _image(entry: dict[str, Any]) -> AuditedImage:

@@ -1,7 +1,7 @@
 """The ``lichen`` command: which command is meant, and one place where errors become two lines and a code.
 
 Exit codes: 0 ok, 1 verdict failed, 2 something given cannot be used, 3 inconclusive, 4 a budget does not allow it,
-70 a defect of lichen, 130 interrupted.
+70 a defect of lichen, 130 interrupted, 143 an audit or a release asked to stop.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ from lichen import __version__
 from lichen.commands import COMMANDS
 from lichen.commands.common import say
 from lichen.errors import BudgetError, LichenError
+from lichen.plain import plain
 from lichen.stopping import Stopped, listening
 
 BUDGET_CODE = 4
 DEFECT_CODE = 70
+STOPPED_CODE = 143
+"""Of a command that says by 0 that all is well with the images, when SIGTERM or SIGUSR1 ended it: nothing was said."""
+JUDGES = frozenset({"audit", "release"})
+"""Commands whose 0 is a verdict."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,11 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         with listening():
             code = _run_command(arguments)
     except LichenError as error:
-        print(f"{_who()}error: {error}", file=sys.stderr)
+        print(f"{_who()}error: {plain(str(error), lines=True)}", file=sys.stderr)
         code = BUDGET_CODE if isinstance(error, BudgetError) else 2
     except Stopped:
         print(f"{_who()}stopped as asked; the same command again goes on from here", file=sys.stderr)
-        code = 0
+        code = STOPPED_CODE if JUDGES.intersection(arguments[:1]) else 0
     except (OSError, MemoryError) as error:
         print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
         print("  fix: free some space or memory, or choose another folder; then repeat the command", file=sys.stderr)

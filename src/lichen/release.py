@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lichen import __version__
-from lichen.audited import RULE_OF_THREE, Audited, Verdict
+from lichen.audit.result import Verdict
+from lichen.audited import RULE_OF_THREE, Audited
 from lichen.carbon import Range
 from lichen.errors import AuditError
 
@@ -40,6 +41,19 @@ def check_second_look(audited: Audited, score: str) -> None:
         raise AuditError(
             f"the audit removed images by {score}, so a second look by {score} would find nothing more",
             fix="choose a score that the audit did not use",
+        )
+
+
+def check_same_patients(audited: Audited, second: SecondLook) -> None:
+    """Raise ``AuditError`` where the second look compared with other training images than the audit did.
+
+    Nobody can tell for an audit that names no training images, such as that of a run's own samples.
+    """
+    ours, theirs = audited.inputs.get("train"), second.inputs.get("train")
+    if ours is not None and theirs is not None and ours != theirs:
+        raise AuditError(
+            "the second look compared with other training images than the audit did, or on another grid",
+            fix="give the --train and the --images options of the audit",
         )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -40,7 +40,12 @@ def check_sets(synthetic: ImageSet, train: ImageSet, reference: ImageSet) -> Non
 
 
 def set_apart(
-    train: ImageSet, reference: ImageSet, train_prints: list[str | None], *, allowed: bool
+    train: ImageSet,
+    reference: ImageSet,
+    train_prints: list[str | None],
+    *,
+    allowed: bool,
+    what: Literal["held-out", "withheld"] = "held-out",
 ) -> tuple[ImageSet, tuple[str, ...]]:
     """The held-out images without those of training patients, and who these patients are.
 
@@ -49,17 +54,17 @@ def set_apart(
     """
     prints = fingerprints(reference.voxels)
     if not allowed:
-        check_apart(train, reference, train_prints, prints)
+        check_apart(train, reference, train_prints, prints, what)
         return reference, ()
     seen = set(train_prints) - {None}
     same = {patient for patient, print_ in zip(reference.patients, prints, strict=True) if print_ in seen}
     shared = same | (known_patients(train) & known_patients(reference))
     apart = without(reference, shared)
-    _check_not_empty(apart, "every held-out patient is a training patient too", "give real images of other patients")
+    _check_not_empty(apart, f"every {what} patient is a training patient too", "give real images of other patients")
     return apart, tuple(sorted(shared))
 
 
-def as_large_as(train: ImageSet, withheld: ImageSet, *, allowed: bool) -> ImageSet:
+def as_large_as(train: ImageSet, withheld: ImageSet, train_prints: list[str | None], *, allowed: bool) -> ImageSet:
     """As many of the ``withheld`` patients' images as ``train`` has: the nearest of more images is nearer.
 
     The first ones are taken, in the order given. Raises ``AuditError`` if they are fewer, are not on the grid of the
@@ -68,7 +73,7 @@ def as_large_as(train: ImageSet, withheld: ImageSet, *, allowed: bool) -> ImageS
     _check_not_empty(withheld, "no withheld images were given", "point --withheld at images never used for anything")
     _check_grid(withheld, train, "withheld")
     _check_finite(withheld, "withheld")
-    withheld, _ = set_apart(train, withheld, fingerprints(train.voxels), allowed=allowed)
+    withheld, _ = set_apart(train, withheld, train_prints, allowed=allowed, what="withheld")
     wanted, there = len(train.names), len(withheld.names)
     if there < wanted:
         raise AuditError(
@@ -79,20 +84,23 @@ def as_large_as(train: ImageSet, withheld: ImageSet, *, allowed: bool) -> ImageS
 
 
 def check_apart(
-    train: ImageSet, reference: ImageSet, train_prints: list[str | None], reference_prints: list[str | None]
+    train: ImageSet,
+    reference: ImageSet,
+    train_prints: list[str | None],
+    reference_prints: list[str | None],
+    what: Literal["held-out", "withheld"] = "held-out",
 ) -> None:
     """Raise ``AuditError`` if a patient or an image (by ``fingerprints``) is in both training and held-out images.
 
     Such a held-out patient resembles the training set as a copy does, and would make copies look usual.
     """
-    allow = "or leave those patients out of the held-out ones with --audit.allow-overlap"
+    allow = f"or leave those patients out of the {what} ones with --audit.allow-overlap"
     if shared := sorted(known_patients(train) & known_patients(reference)):
         patient = shared[0]
         in_train = train.names[train.patients.index(patient)]
         in_reference = reference.names[reference.patients.index(patient)]
         raise AuditError(
-            f"patient {patient} is in both training ({in_train}) and held-out images ({in_reference})"
-            f"{_and_more(shared)}",
+            f"patient {patient} is in both training ({in_train}) and {what} images ({in_reference}){_and_more(shared)}",
             fix=f"move each patient's images to one side (rename patients if equal names mean different ones), {allow}",
         )
     held_out = dict(zip(reference_prints, reference.names, strict=True))
@@ -103,9 +111,8 @@ def check_apart(
     ]
     if same:
         raise AuditError(
-            f"training image {same[0][0]} and held-out image {same[0][1]} are identical in every voxel"
-            f"{_and_more(same)}",
-            fix=f"remove it from the held-out images (the two are one patient under two names), {allow}",
+            f"training image {same[0][0]} and {what} image {same[0][1]} are identical in every voxel{_and_more(same)}",
+            fix=f"remove it from the {what} images (the two are one patient under two names), {allow}",
         )
 
 

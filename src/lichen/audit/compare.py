@@ -75,7 +75,7 @@ def audit(
     images as numbers. Raises ``AuditError`` if the sets cannot be compared or are not apart, if a score is unknown,
     or if the disk is too small.
     """
-    from lichen.audit.checks import check_sets, fingerprints, known_patients, set_apart
+    from lichen.audit.checks import as_large_as, check_sets, fingerprints, known_patients, set_apart
     from lichen.audit.classics import classics
     from lichen.audit.duplicates import find_duplicates, shows_detail
     from lichen.audit.embedding import EmbeddingSearch
@@ -86,6 +86,8 @@ def audit(
     scores = [find_score(name) for name in dict.fromkeys(config.scores)]
     check_sets(synthetic, train, reference)
     train_prints = fingerprints(train.voxels)
+    if withheld is not None:
+        withheld = as_large_as(train, withheld, train_prints, allowed=config.allow_overlap)
     reference, left_out = set_apart(train, reference, train_prints, allowed=config.allow_overlap)
     duplicates = replace(find_duplicates(train, reference, train_prints), left_out=left_out)
     first_of = {print_: at for at, print_ in reversed(list(enumerate(train_prints))) if print_ is not None}
@@ -98,7 +100,7 @@ def audit(
     )
     scored = [_score(score, synthetic, reference, searching) for score in scores]
     p_values = bonferroni(np.stack([s.p_values for s in scored]))
-    competition = None if withheld is None else _compete(scored[0], synthetic, train, withheld, searching, config)
+    competition = None if withheld is None else _compete(scored[0], synthetic, withheld, searching, config)
     flagged = benjamini_hochberg(p_values, config.false_discovery_rate) if competition is None else competition.flagged
     findings = _findings(synthetic, train, scored, p_values, flagged, identical)
     findings = _aligned(findings, synthetic, train, scored)
@@ -196,16 +198,13 @@ def _score(score: Score, synthetic: ImageSet, reference: ImageSet, searching: Se
 def _compete(
     scored: _Scored,
     synthetic: ImageSet,
-    train: ImageSet,
     withheld: ImageSet,
     searching: Searching,
     config: AuditConfig,
 ) -> Competition:
     """The competition by the first of the scores."""
-    from lichen.audit.checks import as_large_as
     from lichen.audit.competition import compete
 
-    withheld = as_large_as(train, withheld, allowed=config.allow_overlap)
     score, against = scored.score, searching.among(withheld)
     found = against.nearest(score, against.prepare(score), synthetic)
     return compete(scored.similarity, found.similarity[:, 0].double().numpy(), config.false_discovery_rate)

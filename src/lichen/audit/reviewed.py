@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 
 from lichen.audit.result import Finding
 from lichen.errors import AuditError
+from lichen.plain import plain
 
 Mark = Literal["copy", "not-a-copy", "unsure"]
 MARKS: tuple[Mark, ...] = get_args(Mark)
@@ -166,7 +167,7 @@ def words(marks: Marks, agreed: Agreement) -> str:
     """The review in one or two sentences, for the summary and the report."""
     counts = ", ".join(f"{mark.replace('-', ' ')} {marks.count(mark)}" for mark in MARKS)
     pairs = f"{len(marks.marked)} pair{'s' * (len(marks.marked) != 1)}"
-    said = f"{pairs} looked at{f' by {marks.reviewer}' if marks.reviewer else ''}: {counts}."
+    said = f"{pairs} looked at{f' by {plain(marks.reviewer)}' if marks.reviewer else ''}: {counts}."
     decided = agreed.flagged_copies + agreed.flagged_not_copies
     if not decided:
         return said
@@ -243,6 +244,8 @@ def _entries(value: object, path: Path, what: str, needed: set[str], allowed: se
 def _text(value: object, path: Path, what: str) -> str:
     if not isinstance(value, str) or len(value) > MOST_CHARACTERS:
         raise _refused(path, f"{what} is no text of at most {MOST_CHARACTERS} characters")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):  # JSON can say them; no file can hold them
+        raise _refused(path, f"{what} holds halves of characters")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lichen.audit.names import PRIVATE_NAMES
+from lichen.plain import plain
 
 if TYPE_CHECKING:
     from lichen.audit.names import Names
@@ -113,7 +114,7 @@ def _pair(finding: Finding, names: Names) -> str:
     if finding.nearest_image is not None and finding.nearest_patient is not None:
         image, patient = finding.nearest_image, finding.nearest_patient
         whose = f"{names.image(image, patient)} of {names.patient(patient)}"
-    return f"{finding.name} ~ {whose} ({nearness}, p = {finding.p_value:.2g})"
+    return f"{plain(finding.name)} ~ {whose} ({nearness}, p = {finding.p_value:.2g})"
 
 
 def _images(count: int) -> str:

@@ -47,6 +47,7 @@ class Work:
         """
         whole = {**made_from, "lichen": lichen.__version__, "torch": str(torch.__version__)}
         key = hashlib.blake2b(json.dumps(whole, sort_keys=True).encode(), digest_size=16).hexdigest()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the mode is not that of parents made on the way
         work = Work(folder / f"search-{key}")
         work.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_json(work.folder / "made_from.json", whole)

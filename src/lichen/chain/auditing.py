@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from lichen.chain.data import Data, read_images
 from lichen.config import AuditConfig, RunConfig
 from lichen.errors import ConfigError
 from lichen.files import sha256_of
-from lichen.images import Fit, ImageSet, Item, Source, choose_size, load_set, open_folder, stored_window
+from lichen.images import Fit, Geometry, ImageSet, Item, Source, choose_size, load_set, open_folder, stored_window
 from lichen.progress import Step
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
@@ -78,12 +79,14 @@ def audit_folders(options: AuditOptions, watch: Watch) -> Audited:
             "an audit needs the training images and real images of other patients",
             fix="give --train DIR and --reference DIR, or --run RUN for those of a run folder",
         )
-    column, fit, work = options.images.patient_column, options.images.fit, options.out / WORK
+    column, work = options.images.patient_column, options.out / WORK
     folders = {"train": options.train, "reference": reference}
     if options.withheld is not None:
         folders["withheld"] = options.withheld
     sources = {name: open_folder(path, patient_column=column) for name, path in folders.items()}
-    size = choose_size(sources["train"], options.images.size or _common_shape(options.synthetic), multiple=1)
+    made = open_folder(options.synthetic)
+    size = choose_size(sources["train"], options.images.size or _common_shape(made), multiple=1)
+    fit = _fit([made, *sources.values()], size, options.images.fit)
     with watch.phase("read", sum(len(source.items) for source in sources.values())) as step:
         sets = {
             name: load_set(
@@ -123,6 +126,15 @@ def check_scores(config: AuditConfig) -> None:
     """Raise ``AuditError`` for a score that does not exist, before hours of training and not after."""
     for name in config.scores:
         find_score(name)
+
+
+def check_out(options: AuditOptions) -> None:
+    """Raise ``ConfigError`` where the names of patients would be written among the images that are to be shared."""
+    if options.out.resolve().is_relative_to(options.synthetic.resolve()):
+        raise ConfigError(
+            f"{options.out} lies in {options.synthetic}: the list of patients' names would go wherever the images go",
+            fix="choose another --out",
+        )
 
 
 def _compare(
@@ -175,14 +187,31 @@ def _files_sha256(folder: Path, source: Source) -> dict[str, str]:
     return {name: sha256_of(path) for name, path in files.items() if path.is_file()}
 
 
-def _common_shape(folder: Path) -> tuple[int, ...] | None:
+def _geometry(item: Item) -> Geometry:
+    return item.look() if item.look else item.read().geometry
+
+
+def _common_shape(source: Source) -> tuple[int, ...] | None:
     """The shape that all synthetic images share, which is the grid of their generator; None if they differ.
 
     Real images brought to another grid than the generator saw them on are scaled and padded otherwise, and its copies
     of them would go unnoticed.
     """
-    shapes = {(item.look() if item.look else item.read().geometry).shape for item in open_folder(folder).items}
+    shapes = {_geometry(item).shape for item in source.items}
     return shapes.pop() if len(shapes) == 1 else None
+
+
+def _fit(sources: Sequence[Source], size: tuple[int, ...], fit: Fit) -> Fit:
+    """How images come to the grid: as they are, where all of them are on it already, with unequal spacing.
+
+    ``resize`` makes voxels cubes: of thick slices that fill the grid it would leave a few voxels in their plane.
+    """
+    first = _geometry(sources[0].items[0]).spacing_mm
+    if np.allclose(first, first[0], rtol=1e-3):
+        return fit
+    seen = (_geometry(item) for source in sources for item in source.items)
+    same = all(look.shape == size and np.allclose(look.spacing_mm, first, rtol=1e-3) for look in seen)
+    return "crop-pad" if same else fit
 
 
 def _cache_dir(items: Sequence[Item], size: tuple[int, ...], config: AuditConfig, work: Path) -> Path | None:

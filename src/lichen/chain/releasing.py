@@ -16,7 +16,17 @@ from lichen.errors import AuditError
 from lichen.files import write_json, write_text
 from lichen.images.find import find_images
 from lichen.images.write import SIDECAR_FIELDS, sidecar_path
-from lichen.release import Decision, Origin, SecondLook, about_run, check_second_look, data_card, decide, sums
+from lichen.release import (
+    Decision,
+    Origin,
+    SecondLook,
+    about_run,
+    check_same_patients,
+    check_second_look,
+    data_card,
+    decide,
+    sums,
+)
 from lichen.report.data_card import data_card_page
 from lichen.runs import RunFolder, now
 from lichen.workshop import workshop
@@ -91,6 +101,7 @@ def release(options: ReleaseOptions, look: Look | None = None) -> Release:
         digests = _copy_images(audited, images, folder)
         if look is not None:
             second = look(folder / IMAGES, audited)
+            check_same_patients(audited, second)
             decision = decided(second)
         if decision.exit_code:
             return Release(audited, decision, second, None, None)

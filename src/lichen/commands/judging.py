@@ -17,6 +17,7 @@ def audit(arguments: list[str]) -> int:
     from lichen.audit import open_names, summary, write_audit
     from lichen.audit.reviewed import agreement, as_json, audit_digest, check_marks, read_marks, words
     from lichen.chain import at_work, audit_folders, audit_with_run, holding, membership_of_run
+    from lichen.chain.auditing import check_out
     from lichen.chain.reviewing import make_review
     from lichen.config import RunConfig, TrainingConfig
     from lichen.report import write_audit_report
@@ -26,6 +27,7 @@ def audit(arguments: list[str]) -> int:
     from lichen.watch import watching
 
     # what cannot be had is said before the audit, and not after it
+    check_out(options)
     niivue = niivue_script() if options.review and options.viewer else None
     if options.reviewed is not None:
         check_marks(options.reviewed)

@@ -211,7 +211,8 @@ def _fill_cache(path: Path, items: Sequence[Item], recipe: _Recipe, step: Step) 
     """Decode all items into ``path``, which is whole or not there, and map it."""
     peeked = _peek(items, recipe)
     shape = (len(items), *_shape(peeked, recipe))
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # for the user alone: these are patients' images
+    for folder in (path.parent.parent, path.parent):  # for the user alone: these are patients' images
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _refuse_too_large(shape, shutil.disk_usage(path.parent).free, f"are free in {path.parent}", "use another disk")
     with replacing(path) as temporary:
         voxels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
