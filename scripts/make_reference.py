@@ -126,6 +126,7 @@ AUDIT = {
     "exit_code": "0, 1 or 3.",
     "counts": "Images and patients compared, repeated training images, images that could not be compared.",
     "resolution": "`patients` held out, `smallest_p` possible, `detectable_share` of copies, `patients_needed` more.",
+    "set_p_value": "How often a set of as many images without a copy looks as much like one with copies.",
     "images": "One finding per synthetic image: `file`, `score` and `score_name`, `scores` (all of them), `p_value`, "
     "`flagged`, `identical`, `nearest` and `nearest_image` (pseudonyms of a training patient and image), `transform` "
     "from that image to this one, and in a run folder the file's `sha256`.",
@@ -146,6 +147,7 @@ AUDIT = {
     "classics": "What the rules of earlier papers say; null if not computed.",
     "settings": "The settings of the audit.",
     "inputs": "SHA-256 of what was compared.",
+    "reviewed": "What people said of the pairs (`--reviewed`), and how the flags agree; null: no marks were given.",
     "not_tested": "What the audit cannot see, one sentence each.",
 }
 

@@ -14,6 +14,10 @@ def audit(arguments: list[str]) -> int:
     from lichen.options import AuditOptions
 
     options = parse(AuditOptions, "audit", arguments)
+    stored = None if options.run is None else stored_settings(options.run)
+    if stored is not None:  # what the run said is the default
+        default = AuditOptions(options.synthetic, options.out, audit=stored.audit, carbon=stored.carbon)
+        options = parse(AuditOptions, "audit", arguments, default)
     from lichen.audit import open_names, summary, write_audit
     from lichen.audit.reviewed import agreement, as_json, audit_digest, check_marks, read_marks, words
     from lichen.chain import at_work, audit_folders, audit_with_run, holding, membership_of_run
