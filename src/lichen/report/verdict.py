@@ -157,7 +157,7 @@ def _basis(facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
     said = facts.text("verdict")
-    if said == "copies":
+    if said == "copies" or (copies and said != "inconclusive"):
         rate = rate_words(facts.at("copy_rate"))
         corrected = f" Corrected for what was missed: {rate} are copies." if rate else ""
         shared = "A copy is an image of a patient: do not share this set as it is."
@@ -178,6 +178,8 @@ def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
         limit = f"Copies that make up less than {share:.1%} of the set may go unnoticed." if share is not None else ""
         if (high := facts.number("copy_rate", "high")) is not None:
             limit += f" At most {high:.1%} of the images are copies of the kinds that were planted (95 % confidence)."
+        else:
+            limit += " How many copies it would have found was not measured."
         return Verdict(
             "good",
             "No copy found",
