@@ -190,3 +190,13 @@ def test_what_a_model_knows_is_said_beside_what_chance_would_give() -> None:
     assert known is not None
     words = membership_words(known)
     assert words == "the model tells 30 training patients from 110 held-out ones: AUC 0.71 (0.64 to 0.78); chance 0.5"
+
+
+def test_where_a_competition_decided_the_summary_gives_its_floor_and_not_that_of_p_values(tmp_path: Path) -> None:
+    by_competition = replace(made_audit("clean"), verdict="inconclusive")
+    words = summary(by_competition, open_names(tmp_path))
+    assert "copies can be found if they are 10 at least, by the competition" in words
+    assert "too few synthetic images" in words
+    by_p_values = summary(replace(by_competition, competition=None), open_names(tmp_path))
+    assert "% of the images" in by_p_values
+    assert "too few held-out patients" in by_p_values

@@ -60,11 +60,14 @@ def _verdict(result: AuditResult) -> str:
         return f"INCONCLUSIVE: {flagged} flagged, as {result.set_p_value or 1.0:.0%} of sets without any copy have too"
     if result.counts.synthetic_not_comparable == result.counts.synthetic_images:
         return "INCONCLUSIVE: every synthetic image is constant"
-    return "INCONCLUSIVE: too few held-out patients to say that there is no copy"
+    few = "held-out patients" if result.competition is None else "synthetic images"
+    return f"INCONCLUSIVE: too few {few} to say that there is no copy"
 
 
 def _resolution(result: AuditResult) -> str:
     resolved = result.resolution
+    if result.competition is not None:
+        return f"copies can be found if they are {result.competition.least_discoveries} at least, by the competition"
     seen = (
         "no share of copies can be found"
         if resolved.detectable_share > 1
