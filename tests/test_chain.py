@@ -38,7 +38,7 @@ from lichen.settings import dump_settings, load_settings
 from lichen.team import ALONE
 from lichen.training.generator import load_generator
 from lichen.watch import watching
-from lichen.words import runs_table
+from lichen.words import in_ten_lines, runs_table
 
 TINY = Path(__file__).with_name("tiny.yaml")
 
@@ -173,6 +173,23 @@ def test_indices_can_be_drawn_in_any_order_to_the_same_bytes(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         name: whole[name] for i in (0, 2, 9) for name in (f"sample-{i:06}.json", f"sample-{i:06}.png")
     }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "flagged", "words"),
+    [
+        ("copies", 0, "0 of 10 flagged, but more are near to training patients than chance explains;"),
+        ("copies", 2, "2 of 10 flagged;"),
+        ("inconclusive", 1, "1 of 10 flagged, as may happen by chance in a set without any copy;"),
+        ("inconclusive", 0, "0 of 10 flagged;"),
+    ],
+)
+def test_a_verdict_that_the_flagged_images_alone_do_not_explain_is_explained(
+    finished: tuple[RunFolder, dict[str, Any]], verdict: str, flagged: int, words: str
+) -> None:
+    folder, summary = finished
+    audit = {**summary["audit"], "verdict": verdict, "copies": flagged, "tested": 10}
+    assert words in in_ten_lines({**summary, "audit": audit}, folder.path)
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,10 @@ from PIL import Image
 
 from dicom_files import write_series
 from lichen import __version__, options
+from lichen.audit.result import EXIT_CODES
 from lichen.carbon import load_table
 from lichen.cli import BUDGET_CODE
 from lichen.commands import COMMANDS
-from lichen.commands.common import VERDICT_CODES
 from lichen.config import PhantomKind, RunConfig
 from lichen.images.phantoms import phantom_image
 from lichen.settings import flatten, load_settings
@@ -214,7 +214,7 @@ def test_the_reference_has_every_command_option_and_setting() -> None:
             option = f"`--{prefix}{field.name.replace('_', '-')}"
             written = (f"{option}`", f"`{field.name.upper()}`", f"{option}.", f"[`--{field.name}.*`]")
             assert any(word in page for word in (written[:3] if own else written[3:])), f"{cls.__name__}.{field.name}"
-    for code in (*VERDICT_CODES.values(), BUDGET_CODE):
+    for code in (*EXIT_CODES.values(), BUDGET_CODE):
         assert f"| {code} |" in page
 
 

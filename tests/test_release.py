@@ -29,7 +29,7 @@ from lichen.errors import AuditError, ConfigError, ImageError, LichenError
 from lichen.files import sha256_of
 from lichen.images.write import SIDECAR_FIELDS
 from lichen.options import ReleaseOptions
-from lichen.release import SecondLook, decide
+from lichen.release import Origin, SecondLook, data_card, decide
 from lichen.report.data_card import data_card_page
 from lichen.runs import RunFolder
 from lichen.sampling.folder import sample_identity
@@ -363,6 +363,8 @@ def test_the_policy_is_held_against_audit_and_second_look() -> None:
         (unsure, found, 0.05, False, 1),
         (clean, replace(LOOK, verdict="inconclusive"), 0.05, False, 3),
         (clean, replace(LOOK, verdict="inconclusive"), 0.05, True, 0),
+        (clean, replace(LOOK, verdict="inconclusive", flagged=("1.png",)), 0.05, False, 3),
+        (clean, replace(LOOK, verdict="inconclusive", flagged=("1.png",)), 0.05, True, 3),
         (unnamed, None, 0.05, True, 1),
         (many(10, 10), None, 1.0, False, 1),
     ]
@@ -457,6 +459,14 @@ def test_an_inconclusive_audit_is_released_on_request_alone_and_the_card_says_so
     assert "INCONCLUSIVE" in card["notices"][0]
     page = data_card_page(card)
     assert page.index("INCONCLUSIVE") < page.index("<main>")
+
+
+def test_an_inconclusive_audit_says_whether_it_saw_too_little_or_flagged_what_chance_may() -> None:
+    few, chance = (replace(many(1000, flagged), verdict="inconclusive") for flagged in (0, 1))
+    card: dict[str, Any] = {"audit_sha256": "a" * 64, "max_copy_rate": 0.05, "date": "2025-01-01"}
+    for audited, words in ((few, "could not have found copies"), (chance, "it flags 1, as it may by chance")):
+        assert words in decide(audited, None, max_copy_rate=0.05).reasons[0]
+        assert words in data_card(audited, Origin(), None, **card)["notices"][0]
 
 
 def test_json_that_lichen_did_not_write_stays_behind(tmp_path: Path) -> None:

@@ -317,7 +317,7 @@ def test_a_real_name_in_the_file_of_an_older_audit_is_not_shown(tmp_path: Path) 
     write_json(run / "audit" / "audit.json", audit)
     html, page = rendered(run)
     assert "Canarius" not in html
-    assert "1 pair of two training patients is one image." in page.text
+    assert "1 pair of two training patients looks like one image." in page.text
 
 
 def test_the_nearest_training_image_of_an_image_that_passed_is_not_named(tmp_path: Path) -> None:

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 
 from lichen.audit.fdr import benjamini_hochberg
-from lichen.audit.result import EXIT_CODES, Verdict
+from lichen.audit.result import EXIT_CODES, LAYOUT, Verdict
 from lichen.errors import AuditError
 
-LAYOUTS = frozenset({2})
-"""The layouts of ``audit.json`` that are understood here."""
 MOST_NAME_BYTES = 1024
 MOST_LABEL = 80
 RULE_OF_THREE = 3.0
@@ -144,9 +142,9 @@ def read_audited(found: Any) -> Audited:
 
 
 def _audited(found: dict[str, Any]) -> Audited:
-    if found.get("layout") not in LAYOUTS:
-        raise ValueError(f"its layout is {found.get('layout')!r}, and {max(LAYOUTS)} is the one known here")
-    if found["verdict"] not in {"clean", "copies", "inconclusive"}:
+    if found.get("layout") != LAYOUT:
+        raise ValueError(f"its layout is {found.get('layout')!r}, and {LAYOUT} is the one known here")
+    if found["verdict"] not in EXIT_CODES:
         raise ValueError(f"its verdict is {found['verdict']!r}")
     images = tuple(_image(_is(dict, entry)) for entry in _is(list, found["images"]))
     names = [image.file for image in images]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lichen import __version__
-from lichen.audit.result import Verdict
+from lichen.audit import Verdict
 from lichen.audited import RULE_OF_THREE, Audited
 from lichen.carbon import Range
 from lichen.errors import AuditError
@@ -70,11 +70,14 @@ def decide(
         copies.append("the audit says that there are copies and does not say which images they are")
     if second is not None and second.verdict == "copies":
         copies.append(f"the second look by {second.score} finds {len(second.flagged)} copies among what passed")
+    suspects: list[str] = []
     unsure: list[str] = []
     if audited.verdict == "inconclusive":
-        unsure.append("the audit is inconclusive: it could not have found copies reliably")
+        unsure.append(f"the audit is inconclusive: {_why_unsure(audited.flagged)}")
     if second is not None and second.verdict == "inconclusive":
-        unsure.append(f"the second look by {second.score} is inconclusive")
+        # what a second look flags is a suspect whatever is allowed, as it is to an audit
+        why = f"the second look by {second.score} is inconclusive: {_why_unsure(len(second.flagged))}"
+        (suspects if second.flagged else unsure).append(why)
     high = audited.copy_rate_high
     if high is None and audited.released:
         unsure.append("the audit does not bound the share of copies among what passed")
@@ -85,9 +88,16 @@ def decide(
         over.append(_over(audited, high, max_copy_rate))
     if allow_inconclusive:
         unsure.clear()
-    if reasons := (*copies, *unsure, *over):
-        return Decision(3 if unsure and not copies else 1, reasons)
+    if reasons := (*copies, *suspects, *unsure, *over):
+        return Decision(3 if (suspects or unsure) and not copies else 1, reasons)
     return Decision(0)
+
+
+def _why_unsure(flagged: int) -> str:
+    """Why a verdict is 'inconclusive' where so many images were flagged."""
+    if flagged:
+        return f"it flags {flagged}, as it may by chance in a set without any copy"
+    return "it could not have found copies reliably"
 
 
 def _over(audited: Audited, high: float, limit: float) -> str:
@@ -168,8 +178,8 @@ def _notices(audited: Audited, origin: Origin, second: SecondLook | None) -> Ite
         yield "Trained on built-in phantoms: these images show nobody, and nothing about any patient."
     if audited.verdict == "inconclusive":
         yield (
-            "The audit is INCONCLUSIVE: it could not have found copies reliably, so nobody knows whether there are "
-            "images of patients in this set. It was released all the same, on request."
+            f"The audit is INCONCLUSIVE: {_why_unsure(audited.flagged)}, so nobody knows whether there are images of "
+            "patients in this set. It was released all the same, on request."
         )
     if second is not None and second.verdict == "inconclusive":
         yield f"The second look by {second.score} is INCONCLUSIVE. The set was released all the same, on request."

@@ -24,7 +24,7 @@ def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
     energy, share = summary["energy"], audit["resolution"]["detectable_share"]
     shape = " x ".join(map(str, images["shape"][1:]))
     sizes = [f"{name} {model[f'{name}_parameters'] / 1e6:.2f} M" for name in ("autoencoder", "denoiser")]
-    least = f"copies are seen from a share of {share:.1%}" if share <= 1 else "no share of copies could be seen"
+    least = f"copies can be seen from a share of {share:.1%}" if share <= 1 else "no share of copies could be seen"
     rows = [
         ("images", f"{summary['label']}, grid {shape}: {_images(images, 'train')} to train on"),
         ("", f"{_images(images, 'held_out')} held out"),
@@ -33,11 +33,21 @@ def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
         ("energy", _energy(energy["total"], energy["phases"])),
         ("carbon", _carbon(summary["carbon"])),
         ("verdict", VERDICTS[audit["verdict"]]),
-        ("", f"{audit['copies']} of {audit['tested']} flagged; {least} with these held-out patients"),
+        ("", f"{_flagged(audit)}; {least} with these held-out patients"),
         ("quality", _quality(summary["quality"]["kernel_distance"])),
         ("report", str(folder / "report.html")),
     ]
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
+
+
+def _flagged(audit: dict[str, Any]) -> str:
+    """Why the verdict is what it is, where the number of flagged images alone would contradict it."""
+    words = f"{audit['copies']} of {audit['tested']} flagged"
+    if audit["verdict"] == "copies" and not audit["copies"]:
+        return f"{words}, but more are near to training patients than chance explains"
+    if audit["verdict"] == "inconclusive" and audit["copies"]:
+        return f"{words}, as may happen by chance in a set without any copy"
+    return words
 
 
 def survey_lines(found: Survey, montage: Path | None) -> str:

@@ -6,7 +6,7 @@
 Knows images and nothing of models or energy: any generator's images can be audited. Torch is loaded only by ``audit``.
 """
 
-from lichen.audit.audit_file import AuditFile, read_audit, write_audit
+from lichen.audit.audit_file import write_audit
 from lichen.audit.compare import audit, audit_steps
 from lichen.audit.conformal import bonferroni, conformal_p_values, patient_maxima
 from lichen.audit.fdr import benjamini_hochberg
@@ -19,7 +19,6 @@ from lichen.audit.summary import summary
 
 __all__ = [
     "PRIVATE_NAMES",
-    "AuditFile",
     "AuditResult",
     "Counts",
     "Duplicates",
@@ -44,7 +43,6 @@ __all__ = [
     "membership",
     "open_names",
     "patient_maxima",
-    "read_audit",
     "register",
     "resolution",
     "score_names",

@@ -147,6 +147,7 @@ def audit(
             has_patients=bool(known_patients(reference)),
             has_detail=shows_detail(train.voxels),
             self_tested=tested is not None,
+            least_discoveries=None if competition is None else competition.least_discoveries,
         ),
         calibration={s.score.name: tuple(s.null.values()) for s in scored},
         set_p_value=set_p_value(p_values, patients, scores=len(scored)),

@@ -20,14 +20,16 @@ def limitations(
     has_patients: bool,
     has_detail: bool,
     self_tested: bool,
+    least_discoveries: int | None = None,
 ) -> tuple[str, ...]:
     """One sentence for each thing that was not tested, the resolution first.
 
     ``has_patients``: the held-out images say whose they are. ``has_detail``: the images are large enough to tell
-    near-duplicates from look-alikes. ``self_tested``: copies were planted.
+    near-duplicates from look-alikes. ``self_tested``: copies were planted. ``least_discoveries``: of the competition
+    with withheld images, where that decided.
     """
     return (
-        *_of_the_resolution(resolved),
+        *_of_the_resolution(resolved, least_discoveries),
         *(score.blind_spots for score in scores),
         "copies of a part of an image, and mixtures of two patients, are not looked for",
         "held-out patients are taken to be of the same source as the training patients, and never seen in training",
@@ -41,8 +43,10 @@ def limitations(
     )
 
 
-def _of_the_resolution(resolved: Resolution) -> Iterator[str]:
-    if resolved.detectable_share > 1:
+def _of_the_resolution(resolved: Resolution, least_discoveries: int | None) -> Iterator[str]:
+    if least_discoveries is not None:
+        yield f"fewer than {least_discoveries} copies go unnoticed: the competition flags so many images or none"
+    elif resolved.detectable_share > 1:
         yield f"{resolved.patients} held-out patients are too few to find any share of copies"
     else:
         yield f"copies that make up less than {resolved.detectable_share:.1%} of the images may go unnoticed"

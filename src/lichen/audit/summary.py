@@ -8,6 +8,7 @@ from lichen.audit.names import PRIVATE_NAMES
 from lichen.plain import plain
 
 if TYPE_CHECKING:
+    from lichen.audit.membership import Membership
     from lichen.audit.names import Names
     from lichen.audit.rates import Rate
     from lichen.audit.result import AuditResult, Finding
@@ -24,12 +25,13 @@ def summary(result: AuditResult, names: Names) -> str:
     counts, resolved, config = result.counts, result.resolution, result.settings
     pool = f"{_images(counts.train_images)} of {counts.train_patients} training patients"
     copies, passed = len(result.copies), len(result.passed_names)
-    innocent = f", of which {config.false_discovery_rate:.0%} may be innocent" if copies else ""
+    not_certain = [finding for finding in result.copies if not finding.is_identical]
+    innocent = f", of which up to {config.false_discovery_rate:.0%} may be innocent" if not_certain else ""
     looked_up = f"; {PRIVATE_NAMES} says whom they copy" if copies else ""
     head = [
         f"verdict     {_verdict(result)}",
         f"compared    {_images(counts.synthetic_images)} with {pool}, by {' and '.join(config.scores)}",
-        f"calibrated  on {resolved.patients} held-out patients; smallest possible p = {resolved.smallest_p:.2g}",
+        f"calibrated  on {_patients(resolved.patients)}; smallest possible p = {resolved.smallest_p:.2g}",
         f"resolution  {_resolution(result)}",
         f"flagged     {copies}{innocent}; not flagged {passed}{looked_up}",
     ]
@@ -37,6 +39,14 @@ def summary(result: AuditResult, names: Names) -> str:
     tail.append(f"not tested  {len(result.limitations)} things, listed in audit.json")
     room = min(_LISTED, _LINES - len(head) - len(tail))
     return "\n".join([*head, *(f"            {_pair(finding, names)}" for finding in result.copies[:room]), *tail])
+
+
+def membership_words(known: Membership) -> str:
+    """What a model's loss says of who is a training patient, with the figure that chance would give."""
+    area = f"{known.auc:.2f} ({known.auc_low:.2f} to {known.auc_high:.2f})"
+    return (
+        f"the model tells {known.members} training patients from {known.held_out} held-out ones: AUC {area}; chance 0.5"
+    )
 
 
 def _verdict(result: AuditResult) -> str:
@@ -51,15 +61,18 @@ def _verdict(result: AuditResult) -> str:
         return f"INCONCLUSIVE: {flagged} flagged, as {result.set_p_value or 1.0:.0%} of sets without any copy have too"
     if result.counts.synthetic_not_comparable == result.counts.synthetic_images:
         return "INCONCLUSIVE: every synthetic image is constant"
-    return "INCONCLUSIVE: too few held-out patients to say that there is no copy"
+    few = "held-out patients" if result.competition is None else "synthetic images"
+    return f"INCONCLUSIVE: too few {few} to say that there is no copy"
 
 
 def _resolution(result: AuditResult) -> str:
     resolved = result.resolution
+    if result.competition is not None:
+        return f"copies can be found if they are {result.competition.least_discoveries} at least, by the competition"
     seen = (
         "no share of copies can be found"
         if resolved.detectable_share > 1
-        else f"copies are found if they make up {resolved.detectable_share:.1%} of the images"
+        else f"copies can be found if they make up {resolved.detectable_share:.1%} of the images"
     )
     if resolved.is_enough:
         return seen
@@ -77,6 +90,8 @@ def _rates(result: AuditResult) -> list[str]:
 
 
 def _rate(rate: Rate) -> str:
+    if not rate.estimate and rate.high >= 1:
+        return "an unknown share"
     if not rate.estimate:
         return f"at most {rate.high:.1%}"
     return f"{rate.estimate:.1%} ({rate.low:.1%} to {rate.high:.1%})"
@@ -85,7 +100,7 @@ def _rate(rate: Rate) -> str:
 def _self_test(result: AuditResult) -> list[str]:
     known = [tested for tested in result.self_test.tested if tested.power is not None] if result.self_test else []
     if not known:
-        return []
+        return ["self-test   none: no copy was planted, so how many would be found is not known"]
     best, least = max(known, key=lambda t: t.power or 0.0), min(known, key=lambda t: t.power or 0.0)
     found = f"{best.power:.0%} ({best.name}) to {least.power:.0%} ({least.name})"
     return [f"self-test   {len(known)} kinds of planted copies; found: {found}"]
@@ -98,8 +113,8 @@ def _duplicates(result: AuditResult) -> list[str]:
         parts += [
             words.format(len(entries))
             for entries, words in (
-                (found.within_training, "{} pairs of two patients are one image"),
-                (found.with_held_out, "{} held-out images are nearly a training image"),
+                (found.within_training, "{} pairs of two patients look like one image"),
+                (found.with_held_out, "{} held-out images look like a training image"),
                 (found.left_out, "{} shared patients left out"),
                 (found.many_images, "{} patients have very many images"),
             )
@@ -115,6 +130,10 @@ def _pair(finding: Finding, names: Names) -> str:
         image, patient = finding.nearest_image, finding.nearest_patient
         whose = f"{names.image(image, patient)} of {names.patient(patient)}"
     return f"{plain(finding.name)} ~ {whose} ({nearness}, p = {finding.p_value:.2g})"
+
+
+def _patients(count: int) -> str:
+    return f"{count} held-out patient" if count == 1 else f"{count} held-out patients"
 
 
 def _images(count: int) -> str:

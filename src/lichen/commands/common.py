@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 S = TypeVar("S", "RunOptions", "PredictOptions")
 """Options that hold all settings."""
 
-VERDICT_CODES = {"clean": 0, "copies": 1, "inconclusive": 3}
-
 
 def settings_of(options: type[S], arguments: list[str], name: str) -> tuple[S, RunConfig]:
     """The options of a command that takes all settings: preset, then YAML file, then command line.

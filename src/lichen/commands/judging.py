@@ -20,6 +20,7 @@ def audit(arguments: list[str]) -> int:
         options = parse(AuditOptions, "audit", arguments, default)
     from lichen.audit import open_names, summary, write_audit
     from lichen.audit.reviewed import agreement, as_json, audit_digest, check_marks, read_marks, words
+    from lichen.audit.summary import membership_words
     from lichen.chain import at_work, audit_folders, audit_with_run, holding, membership_of_run
     from lichen.chain.auditing import check_out
     from lichen.chain.reviewing import make_review
@@ -71,6 +72,8 @@ def audit(arguments: list[str]) -> int:
             with watch.phase("review", most) as step:
                 review = make_review(audited, options.out, most=most, niivue=niivue, step=step)
     lines = [summary(result, open_names(options.out))]
+    if known is not None:
+        lines.append(f"membership  {membership_words(known)}")
     if seen:
         lines.append(f"reviewed    {seen}")
     lines.append(f"files       {path}, {page}")

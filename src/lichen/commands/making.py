@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 
 from lichen.arguments import parse
-from lichen.commands.common import VERDICT_CODES, as_typed, preset_for, say, settings_of, show, stored_settings
+from lichen.commands.common import as_typed, preset_for, say, settings_of, show, stored_settings
 from lichen.team import joined
 
 
@@ -58,6 +58,7 @@ def run(arguments: list[str]) -> int:
     from lichen.options import RunOptions
 
     options, config = settings_of(RunOptions, arguments, "run")
+    from lichen.audit.result import EXIT_CODES
     from lichen.chain import run as run_chain
     from lichen.runs import RunFolder
     from lichen.words import in_ten_lines
@@ -68,7 +69,7 @@ def run(arguments: list[str]) -> int:
     if not team.leads:
         return 0
     show(options.json, summary, in_ten_lines(summary, folder.path))
-    return VERDICT_CODES[summary["audit"]["verdict"]]
+    return EXIT_CODES[summary["audit"]["verdict"]]
 
 
 def train(arguments: list[str]) -> int:

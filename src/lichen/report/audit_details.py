@@ -150,8 +150,8 @@ def _checks(duplicates: Facts) -> tuple[str, ...]:
         (repeated, "is identical to an earlier one", "are identical to an earlier one", "training image"),
         (
             len(duplicates.each("within_training")),
-            "of two training patients is one image",
-            "of two training patients are one image",
+            "of two training patients looks like one image",
+            "of two training patients look like one image",
             "pair",
         ),
         (

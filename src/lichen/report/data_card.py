@@ -85,7 +85,7 @@ def _second(second: Facts) -> str:
     if not second:
         return "none"
     least = second.number("detectable_share")
-    seen = f"copies are seen from a share of {least:.1%}" if least is not None and least <= 1 else "no share is seen"
+    seen = f"copies can be seen from a share of {least:.1%}" if least is not None and least <= 1 else "no share is seen"
     return f"{second.text('score')}: {second.text('verdict')}, {whole(second.number('flagged'))} flagged; {seen}"
 
 

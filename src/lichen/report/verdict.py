@@ -98,7 +98,7 @@ def audit_section(document: Document) -> AuditSection:
         tuple(copies[:MOST_COPIES]),
         max(len(copies) - MOST_COPIES, 0),
         facts.text("inputs", "generator"),
-        _finer(facts.at("resolution")),
+        "" if facts.at("competition") else _finer(facts.at("resolution")),
         audit_details(facts),
     )
 
@@ -138,6 +138,7 @@ def _most_certain_first(finding: Finding) -> tuple[bool, float, float, str]:
 def _basis(facts: Facts) -> tuple[tuple[str, str], ...]:
     counts, resolution, settings = facts.at("counts"), facts.at("resolution"), facts.at("settings")
     share, rate = resolution.number("detectable_share"), settings.number("false_discovery_rate")
+    least = facts.number("competition", "least_discoveries")
     compared = counts.number("synthetic_not_comparable")
     rows = (
         ("Synthetic images", counts.number("synthetic_images"), whole),
@@ -147,7 +148,12 @@ def _basis(facts: Facts) -> tuple[tuple[str, str], ...]:
         ("Repeated training images", counts.number("train_duplicates"), whole),
         ("Held-out patients, as the scale", resolution.number("patients"), whole),
         ("Smallest possible p-value", resolution.number("smallest_p"), lambda p: f"{p:.2g}"),
-        ("Smallest share of copies found", share, lambda s: f"{s:.1%}" if s <= 1 else "none: too few patients"),
+        ("Fewest copies that can be found", least, whole),
+        (
+            "Smallest share of copies found",
+            share if least is None else None,
+            lambda s: f"{s:.1%}" if s <= 1 else "none: too few patients",
+        ),
         ("Innocent among those flagged", rate, lambda q: f"at most {q:.0%} expected"),
     )
     known = tuple((name, words(number)) for name, number, words in rows if number is not None)
@@ -157,7 +163,7 @@ def _basis(facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
     said = facts.text("verdict")
-    if said == "copies":
+    if said == "copies" or (copies and said != "inconclusive"):
         rate = rate_words(facts.at("copy_rate"))
         corrected = f" Corrected for what was missed: {rate} are copies." if rate else ""
         shared = "A copy is an image of a patient: do not share this set as it is."
@@ -176,8 +182,12 @@ def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
     if said == "clean":
         share = facts.number("resolution", "detectable_share")
         limit = f"Copies that make up less than {share:.1%} of the set may go unnoticed." if share is not None else ""
+        if (least := facts.number("competition", "least_discoveries")) is not None:
+            limit = f"Fewer than {whole(least)} copies go unnoticed."
         if (high := facts.number("copy_rate", "high")) is not None:
             limit += f" At most {high:.1%} of the images are copies of the kinds that were planted (95 % confidence)."
+        else:
+            limit += " How many copies it would have found was not measured."
         return Verdict(
             "good",
             "No copy found",
@@ -198,6 +208,8 @@ def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
         more = (
             f"about {plural(needed, 'more held-out patient')} would do" if needed else "more held-out patients may do"
         )
+        if facts.number("competition", "least_discoveries") is not None:
+            more = "the competition needs more synthetic images"
         return Verdict(
             "unsure",
             "Inconclusive",
