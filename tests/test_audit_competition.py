@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lichen.audit.competition import compete, representatives
+from lichen.audit.competition import can_flag, compete, compete_by_patient, representatives
 from lichen.errors import AuditError
 
 Floats = NDArray[np.float64]
@@ -140,3 +140,22 @@ def test_the_representative_of_a_patient_is_the_nearest_image_of_either_side() -
     assert kept.tolist() == [1, 3, 4]
     swapped = representatives(s_withheld, s_train, near_withheld, near_train)
     assert swapped.tolist() == kept.tolist()
+
+
+def test_patients_compete_and_all_images_near_a_copied_one_are_flagged() -> None:
+    copied = [f"patient-{i}" for i in range(20)]
+    nearest = [*copied, *copied, *(f"other-{i}" for i in range(60))]
+    rng = np.random.default_rng(0)
+    s_train = np.concatenate([np.full(40, 0.9), rng.uniform(0.1, 0.3, 60)])
+    s_withheld = np.concatenate([np.full(40, 0.2), rng.uniform(0.1, 0.3, 60)])
+    found = compete_by_patient(s_train, s_withheld, nearest, [f"withheld-{i}" for i in range(100)], 0.1)
+    assert found.flagged[:40].all()
+    assert found.flagged[40:].sum() <= 4
+    assert found.wins == pytest.approx(s_train - s_withheld)
+    many_of_one = compete_by_patient(s_train[:40], s_withheld[:40], ["one"] * 40, ["none"] * 40, 0.1)
+    assert not many_of_one.flagged.any()  # one patient is one discovery, and ten are needed
+
+
+@pytest.mark.parametrize(("images", "enough"), [(99, False), (100, True)])
+def test_a_tenth_of_the_images_must_be_as_many_as_a_competition_needs(images: int, enough: bool) -> None:
+    assert can_flag(images, 0.1, 0.1) is enough

@@ -195,7 +195,7 @@ def test_what_a_model_knows_is_said_beside_what_chance_would_give() -> None:
 def test_where_a_competition_decided_the_summary_gives_its_floor_and_not_that_of_p_values(tmp_path: Path) -> None:
     by_competition = replace(made_audit("clean"), verdict="inconclusive")
     words = summary(by_competition, open_names(tmp_path))
-    assert "copies can be found if they are 10 at least, by the competition" in words
+    assert "copies can be found if they are of 10 patients or more" in words
     assert "too few synthetic images" in words
     by_p_values = summary(replace(by_competition, competition=None), open_names(tmp_path))
     assert "% of the images" in by_p_values

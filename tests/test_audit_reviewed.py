@@ -163,7 +163,7 @@ def test_the_precision_of_flags_is_that_of_pairs_marked_one_way_or_the_other() -
     kept = json.loads(json.dumps(as_json(marks, agreed)))
     assert (kept["copy"], kept["not_a_copy"], kept["unsure"], kept["pairs"]) == (3, 2, 2, 7)
     assert kept["flags"]["flagged_copies"] == 2
-    assert kept["marks"][3] == {"file": "sample-3.png", "mark": "unsure", "note": ""}
+    assert kept["marks"][3] == {"file": "sample-3.png", "mark": "unsure"}  # a note may name a patient
 
 
 def test_without_a_decided_flag_there_is_no_precision() -> None:

@@ -371,7 +371,7 @@ def test_the_summary_for_people_has_at_most_ten_lines_and_names_the_pairs() -> N
     assert len(lines) == 10
     assert "COPIES: 5 of 8" in lines[0]
     pairs = [line for line in lines if " ~ " in line]
-    assert len(pairs) == 3
+    assert len(pairs) == 2
     assert all("identical" in line for line in pairs)
 
 

@@ -218,7 +218,7 @@ class AuditConfig:
     detectable_share: float = 0.10
     """'clean' is said only if this share of copies would have been found; otherwise 'inconclusive'."""
     scores: tuple[str, ...] = ("aligned",)
-    """Which similarity scores vote; each is tested, and the p-values are corrected for their number."""
+    """Which similarity scores vote; the p-values are corrected for their number, so each more costs resolution."""
     level: float = 0.05
     """The p-value at which the self-test states power and false positives, and at which copies are counted."""
     self_test: int = 30

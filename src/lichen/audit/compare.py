@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lichen.audit.alarm import set_p_value
+from lichen.audit.competition import can_flag
 from lichen.audit.conformal import bonferroni, conformal_p_values, maxima_by_patient
 from lichen.audit.fdr import benjamini_hochberg
 from lichen.audit.limitations import limitations
@@ -65,9 +66,9 @@ def audit(
 
     ``reference`` holds real images of the same source, of patients whom the generator never saw. Every set is on the
     same grid, (N, C, *S). Patients of ``synthetic`` are ignored. With ``withheld``, at least as many images of patients
-    who were never used for anything, flagged is who wins the competition between these and the training images; else
-    it is decided by p-values. ``round_trip``: through the generator's autoencoder, for the self-test. ``step`` counts
-    ``audit_steps``. In a ``team`` each process searches for its part.
+    who were never used for anything, flagged is who wins the competition between these and the training images if the
+    synthetic images are enough for it; else it is decided by p-values. ``round_trip``: through the generator's
+    autoencoder, for the self-test. ``step`` counts ``audit_steps``. In a ``team`` each process searches for its part.
 
     With a folder ``work`` finished parts of the search are kept there, and the same call goes on from them; what
     exceeds ``config.memory_mb`` is kept there too, so the sets may be larger than memory if their voxels are mapped
@@ -100,7 +101,11 @@ def audit(
     )
     scored = [_score(score, synthetic, reference, searching) for score in scores]
     p_values = bonferroni(np.stack([s.p_values for s in scored]))
-    competition = None if withheld is None else _compete(scored[0], synthetic, withheld, searching, config)
+    # A competition that could not flag the share that must be found would pass copies over: p-values decide then.
+    enough = can_flag(len(synthetic.names), config.detectable_share, config.false_discovery_rate)
+    competition = (
+        None if withheld is None or not enough else _compete(scored[0], synthetic, withheld, searching, config)
+    )
     flagged = benjamini_hochberg(p_values, config.false_discovery_rate) if competition is None else competition.flagged
     findings = _findings(synthetic, train, scored, p_values, flagged, identical)
     findings = _aligned(findings, synthetic, train, scored)
@@ -147,6 +152,7 @@ def audit(
             has_patients=bool(known_patients(reference)),
             has_detail=shows_detail(train.voxels),
             self_tested=tested is not None,
+            too_few_to_compete=withheld is not None and competition is None,
             least_discoveries=None if competition is None else competition.least_discoveries,
         ),
         calibration={s.score.name: tuple(s.null.values()) for s in scored},
@@ -204,11 +210,17 @@ def _compete(
     config: AuditConfig,
 ) -> Competition:
     """The competition by the first of the scores."""
-    from lichen.audit.competition import compete
+    from lichen.audit.competition import compete_by_patient
 
     score, against = scored.score, searching.among(withheld)
     found = against.nearest(score, against.prepare(score), synthetic)
-    return compete(scored.similarity, found.similarity[:, 0].double().numpy(), config.false_discovery_rate)
+    return compete_by_patient(
+        scored.similarity,
+        found.similarity[:, 0].double().numpy(),
+        [searching.train.patients[at] for at in scored.nearest],
+        [withheld.patients[at] for at in found.index[:, 0].tolist()],
+        config.false_discovery_rate,
+    )
 
 
 def _findings(

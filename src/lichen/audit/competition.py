@@ -32,7 +32,7 @@ class Competition:
     flagged: NDArray[np.bool_]
     """(m,)."""
     least_discoveries: int
-    """Fewer cannot be flagged, whatever the wins: 1 / the false-discovery rate, rounded up."""
+    """Fewer, in ``compete_by_patient`` patients, cannot be flagged: 1 / the false-discovery rate, rounded up."""
 
 
 def compete(s_train: NDArray[np.float64], s_withheld: NDArray[np.float64], false_discovery_rate: float) -> Competition:
@@ -65,6 +65,32 @@ def compete(s_train: NDArray[np.float64], s_withheld: NDArray[np.float64], false
         flagged=wins >= threshold if threshold is not None else np.zeros(len(wins), dtype=np.bool_),
         least_discoveries=math.ceil(1 / false_discovery_rate - _ROUNDING),
     )
+
+
+def compete_by_patient(
+    s_train: NDArray[np.float64],
+    s_withheld: NDArray[np.float64],
+    nearest_train: Sequence[str],
+    nearest_withheld: Sequence[str],
+    false_discovery_rate: float,
+) -> Competition:
+    """``compete`` among the ``representatives``, and flag with each that is flagged the images around its patient.
+
+    Arguments as of these two, all (m,). Of a training patient whose representative is flagged every image with a win of
+    the threshold or more is flagged, so the false-discovery rate is that of patients.
+    """
+    kept = representatives(s_train, s_withheld, nearest_train, nearest_withheld)
+    among = compete(s_train[kept], s_withheld[kept], false_discovery_rate)
+    wins = compete(s_train, s_withheld, false_discovery_rate).wins
+    copied = {nearest_train[i] for i in kept[among.flagged]}
+    is_theirs = np.array([patient in copied for patient in nearest_train], dtype=np.bool_)
+    threshold = np.inf if among.threshold is None else among.threshold
+    return Competition(wins, among.threshold, is_theirs & (wins >= threshold), among.least_discoveries)
+
+
+def can_flag(images: int, share: float, false_discovery_rate: float) -> bool:
+    """Whether ``share`` of so many ``images`` are enough discoveries for a competition to flag any."""
+    return images * share >= 1 / false_discovery_rate - _ROUNDING
 
 
 def representatives(

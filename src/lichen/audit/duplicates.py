@@ -38,7 +38,7 @@ LARGEST_RATIO = 0.3
 """Squared distance to a near-duplicate over that to the last of the ``NEIGHBOURS`` nearest other patients."""
 STEPS = 6
 """Of the alignment, which starts at none: near-duplicates lie nearly in place."""
-LEAST_SIDE = {2: 32, 3: 24}
+LEAST_SIDE = {2: 64, 3: 24}
 """Voxels along the longest side, by the number of axes; smaller images show too little detail."""
 BLOCK_BYTES = 64 * 2**20
 """Working memory of one block of images or pairs; one at least."""

@@ -20,13 +20,14 @@ def limitations(
     has_patients: bool,
     has_detail: bool,
     self_tested: bool,
+    too_few_to_compete: bool = False,
     least_discoveries: int | None = None,
 ) -> tuple[str, ...]:
     """One sentence for each thing that was not tested, the resolution first.
 
     ``has_patients``: the held-out images say whose they are. ``has_detail``: the images are large enough to tell
     near-duplicates from look-alikes. ``self_tested``: copies were planted. ``least_discoveries``: of the competition
-    with withheld images, where that decided.
+    with withheld images, where that decided; ``too_few_to_compete``: there are such images, and they were not asked.
     """
     return (
         *_of_the_resolution(resolved, least_discoveries),
@@ -34,6 +35,7 @@ def limitations(
         "copies of a part of an image, and mixtures of two patients, are not looked for",
         "held-out patients are taken to be of the same source as the training patients, and never seen in training",
         "similarity is not privacy: that no image is a copy does not show that nothing can be learned of a patient",
+        *(["the synthetic images were too few for a competition with the withheld ones"] if too_few_to_compete else []),
         *_of_the_sets(counts, resolved, duplicates, has_patients=has_patients, has_detail=has_detail),
         *(
             ["the power is that of planted copies; a generator's own may be harder to find"]
@@ -45,7 +47,7 @@ def limitations(
 
 def _of_the_resolution(resolved: Resolution, least_discoveries: int | None) -> Iterator[str]:
     if least_discoveries is not None:
-        yield f"fewer than {least_discoveries} copies go unnoticed: the competition flags so many images or none"
+        yield f"copies of fewer than {least_discoveries} patients go unnoticed: the competition flags so many or none"
     elif resolved.detectable_share > 1:
         yield f"{resolved.patients} held-out patients are too few to find any share of copies"
     else:

@@ -151,7 +151,7 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple
 
 
 def as_json(marks: Marks, agreed: Agreement) -> dict[str, Any]:
-    """The review as an entry ``reviewed`` of ``audit.json``."""
+    """The review as an entry ``reviewed`` of ``audit.json``, without notes: they may name patients."""
     return {
         "reviewer": marks.reviewer,
         "pairs": len(marks.marked),
@@ -159,7 +159,7 @@ def as_json(marks: Marks, agreed: Agreement) -> dict[str, Any]:
         "not_a_copy": marks.count("not-a-copy"),
         "unsure": marks.count("unsure"),
         "flags": asdict(agreed),
-        "marks": [asdict(entry) for entry in marks.marked],
+        "marks": [{"file": entry.file, "mark": entry.mark} for entry in marks.marked],
     }
 
 

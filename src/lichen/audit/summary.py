@@ -68,7 +68,7 @@ def _verdict(result: AuditResult) -> str:
 def _resolution(result: AuditResult) -> str:
     resolved = result.resolution
     if result.competition is not None:
-        return f"copies can be found if they are {result.competition.least_discoveries} at least, by the competition"
+        return f"copies can be found if they are of {result.competition.least_discoveries} patients or more"
     seen = (
         "no share of copies can be found"
         if resolved.detectable_share > 1
