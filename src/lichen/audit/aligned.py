@@ -3,8 +3,8 @@
 Four passes. (1) ``contrast``: images on a small grid, smoothed, local contrast even. (2) ``coarse``: for each query
 the ``SHORTLIST`` of best training patients over a grid of transformations, exact on a coarse grid of voxels.
 (3) ``refine``: these are aligned with the query on the coarse grid, and the best of them on finer grids. (4) ``render``
-does to the ``FINALISTS`` what may have been done to a copy, and compares once more. The score is what ``relative``
-leaves of the highest correlation. Background is masked as in ``pearson``.
+does to the ``FINALISTS`` what may have been done to a copy, and compares once more, in several ways. The score is the
+highest of what ``relative`` leaves of each way's correlation. Background is masked as in ``pearson``.
 
 A patient with several images is represented by one in the end; up to ``IMAGES`` of them are aligned. Voxels are taken
 as cubic unless ``spacing`` says otherwise: rotations of volumes with unequal spacing are sheared without it.
@@ -12,8 +12,8 @@ as cubic unless ``spacing`` says otherwise: rotations of volumes with unequal sp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,8 +22,8 @@ from lichen.audit.coarse import Coarse, slots
 from lichen.audit.contrast import averaged, even_contrast, roughness
 from lichen.audit.pearson import unit_rows, varying_voxels
 from lichen.audit.refine import climb
-from lichen.audit.relative import relative_to_next
-from lichen.audit.render import Band, as_made
+from lichen.audit.relative import relative_to_next, tempered
+from lichen.audit.render import BLURS, Band, as_made, strictness
 from lichen.audit.scores import NEIGHBOURS, Nearest
 from lichen.audit.warp import Frame, mirrored
 from lichen.progress import Step, silent
@@ -203,37 +203,63 @@ class AlignedSearch:
         """The same for queries that all have contrast; fewer columns where there are fewer patients."""
         seen = [level.see(queries) for level in self.levels]
         pairs = self._shortlist(seen[0], min(max(k, SHORTLIST), len(self.index)))
-        pairs = self.levels[0].climb(pairs, seen[0], COARSE_STEPS).best(max(IMAGES * k, CANDIDATES))
-        pairs = self.levels[1].climb(pairs, seen[1], HALF_STEPS).of_patients(self.patient).best(max(k, FINALISTS))
+        pairs = self._ranked(0, self.levels[0].climb(pairs, seen[0], COARSE_STEPS), seen[0])
+        pairs = pairs.best(max(IMAGES * k, CANDIDATES))
+        pairs = self._ranked(1, self.levels[1].climb(pairs, seen[1], HALF_STEPS), seen[1])
+        pairs = pairs.of_patients(self.patient).best(max(k, FINALISTS))
         pairs = self.levels[2].climb(pairs, seen[2], FINE_STEPS)
         # An alignment that went astray is no reason to overlook a plain copy.
         plain = Pairs(pairs.correlation, pairs.index, torch.zeros_like(pairs.transform), torch.zeros_like(pairs.mirror))
         plain = self.levels[2].climb(plain, seen[2], 0)
         pairs = pairs.where(pairs.correlation >= plain.correlation, plain)
-        correlation = self._as_made(pairs, queries, BAND[queries.ndim - 2]).maximum(pairs.correlation)
-        similarity = _relative(correlation)
+        similarity, made = self._similarity(pairs, queries, BAND[queries.ndim - 2])
+        similarity = similarity.maximum(_relative(pairs.correlation[:, None])[:, 0])
+        correlation = made.maximum(pairs.correlation)
         if queries.ndim == 4 and bool((rough := roughness(queries, self.levels[2].frame) > self.noisy).any()):
             part = Pairs(*(tensor[rough] for tensor in _tensors(pairs)))
-            coarser = _relative(self._as_made(part, queries[rough], NOISY_BAND))
-            similarity[rough] = similarity[rough].maximum(coarser)
+            similarity[rough] = similarity[rough].maximum(self._similarity(part, queries[rough], NOISY_BAND)[0])
         similarity, order = similarity.sort(dim=1, descending=True, stable=True)
         found = Pairs(correlation, pairs.index, pairs.transform, pairs.mirror).taken(order[:, :k])
         index = self.index[found.index.clamp(min=0)].where(found.index >= 0, -1)
         # Rounding may leave 1 + 1e-7.
         return similarity[:, :k], Pairs(found.correlation.clamp(max=1.0), index, found.transform, found.mirror)
 
-    def _as_made(self, pairs: Pairs, queries: Tensor, band: Band) -> Tensor:
-        """Correlations (Q, k) of ``pairs`` in ``band``, with done to the training image what a copy may show."""
+    def _ranked(self, level: int, pairs: Pairs, seen: Tensor) -> Pairs:
+        """``pairs`` aligned on a ``level``; for a correlation, minus the better rank without and with dark edges.
+
+        On a small grid the dark edges of a shrunken or shifted copy spoil so much contrast that others overtake it.
+        """
+        band = Band(self.levels[level].blur, self.levels[level].window)
+        dark = self._as_made(level, pairs, seen, band, ())[:, 0]
+        ranks = [
+            ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1) for ranked in (pairs.correlation, dark)
+        ]
+        better = -ranks[0].minimum(ranks[1]).float()
+        return replace(pairs, correlation=better.masked_fill(pairs.index < 0, -torch.inf))
+
+    def _similarity(self, pairs: Pairs, queries: Tensor, band: Band) -> tuple[Tensor, Tensor]:
+        """Relative scores (Q, k) of ``pairs`` in ``band``, the highest of all ways of ``as_made``; and correlations."""
+        fine = self.levels[2].frame
+        made = self._as_made(2, pairs, even_contrast(queries, fine, blur=band.blur, window=band.window), band, BLURS)
+        # Each way by itself: one that suits the query suits all training images, and says nothing of one of them.
+        strict = strictness(fine, band).to(made.device)[:, None]
+        return tempered(_relative(made), strict).amax(1), made.amax(1)
+
+    def _as_made(self, level: int, pairs: Pairs, seen: Tensor, band: Band, blurs: Sequence[float]) -> Tensor:
+        """Correlations (Q, 1 + len(blurs), k) with done to the training image what a copy may show.
+
+        ``seen`` (Q, C, *size): the queries with the even contrast of ``band``.
+        """
         index, transform, mirror = pairs.index.flatten(), pairs.transform.flatten(0, 1), pairs.mirror.flatten()
-        query = torch.arange(len(queries), device=index.device).repeat_interleave(pairs.index.shape[1])
-        fine, value = self.levels[2], torch.empty(len(index), device=index.device)
-        seen = even_contrast(queries, fine.frame, blur=band.blur, window=band.window)
+        query = torch.arange(len(seen), device=index.device).repeat_interleave(pairs.index.shape[1])
+        grid, value = self.levels[level], torch.empty((len(index), 1 + len(blurs)), device=index.device)
         for block in _blocks(len(index), 64 * self.mask.numel()):
             moving = seen[query[block]]
-            moving = mirrored(moving).where(mirror[block].reshape(-1, *[1] * (queries.ndim - 1)), moving)
-            images = averaged(self.pool[self.index[index[block].clamp(min=0)]].float(), fine.frame)
-            value[block] = as_made(images, moving, fine.mask, transform[block], fine.frame, band)
-        return value.masked_fill(index < 0, -torch.inf).reshape(pairs.index.shape)
+            moving = mirrored(moving).where(mirror[block].reshape(-1, *[1] * (seen.ndim - 1)), moving)
+            images = averaged(self.pool[self.index[index[block].clamp(min=0)]].float(), grid.frame)
+            value[block] = as_made(images, moving, grid.mask, transform[block], grid.frame, band, blurs)
+        value = value.masked_fill((index < 0)[:, None], -torch.inf)
+        return value.reshape(*pairs.index.shape, -1).movedim(2, 1)
 
     def _shortlist(self, queries: Tensor, k: int) -> Pairs:
         """The ``k`` nearest patients of the coarse pass, in rows of the coarse grid; correlations are not filled in."""
@@ -285,9 +311,10 @@ def prepare(
 
 
 def _relative(correlation: Tensor) -> Tensor:
-    """``relative_to_next`` of correlations (Q, k) in any order."""
-    ordered, order = correlation.sort(dim=1, descending=True, stable=True)
-    return torch.empty_like(correlation).scatter_(1, order, relative_to_next(ordered, NEIGHBOURS - 1))
+    """``relative_to_next`` of correlations (Q, W, k) in any order, for each of W ways by itself."""
+    ordered, order = correlation.flatten(0, 1).sort(dim=1, descending=True, stable=True)
+    relative = torch.empty_like(ordered).scatter_(1, order, relative_to_next(ordered, NEIGHBOURS - 1))
+    return relative.reshape(correlation.shape)
 
 
 def _tensors(found: Pairs) -> tuple[Tensor, ...]:

@@ -26,3 +26,11 @@ def relative_to_next(correlation: Tensor, following: int) -> Tensor:
     mean = total / there.sum(1, keepdim=True).clamp(min=1)
     # Patients who all match perfectly (duplicates) leave 0 / 0: none of them is nearer than the others.
     return (correlation - mean) / (1 - mean).clamp(min=1e-6)
+
+
+def tempered(relative: Tensor, strictness: Tensor) -> Tensor:
+    """Relative scores above 0 to the power ``strictness``: 0 and 1 stay what they mean, what lies between is lowered.
+
+    Increasing and the same for every query, so that ranks, and the p-values made of them, stay valid.
+    """
+    return relative.clamp(min=0) ** strictness + relative.clamp(max=0)
