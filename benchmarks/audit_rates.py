@@ -298,7 +298,8 @@ NOTE = f"""Aligned scores of real chest X-rays at 64 x 64 ({{sizes}}).
 Each repetition draws {CALIBRATION} new patients for calibration (each by the largest score of their images), takes
 one image of each other new patient as innocent, and divides the training patients into those whose planted copies
 measure the power and those who are copied. Copies are under one of {len(SINGLE)} single transformations. ± is the
-Monte-Carlo standard error. Methods were chosen on the development half alone; the final half was used once.
+Monte-Carlo standard error. Methods were chosen on the development half alone; the final half was looked at twice, with
+an earlier aligned score and with this one.
 
 How often a set is said to have copies, {SETS} sets each. Innocent images are new patients' under a blur of 1 to 3 px.
 Benjamini-Hochberg (BH) at {FALSE_DISCOVERY_RATE:.0%} flags an image; the set's p-value is `lichen.audit.alarm`."""
