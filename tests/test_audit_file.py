@@ -200,3 +200,10 @@ def test_where_a_competition_decided_the_summary_gives_its_floor_and_not_that_of
     by_p_values = summary(replace(by_competition, competition=None), open_names(tmp_path))
     assert "% of the images" in by_p_values
     assert "too few held-out patients" in by_p_values
+
+
+def test_the_summary_says_that_there_are_more_copies_than_the_flagged_ones_where_the_rate_does(tmp_path: Path) -> None:
+    found, names = made_audit("copies"), open_names(tmp_path)
+    more = "COPIES: 9 of 60 synthetic images copy a training image, and others that cannot be told one by one"
+    assert more not in summary(found, names)
+    assert more in summary(replace(found, copy_rate=Rate(0.5, 0.4, 0.6)), names)

@@ -153,3 +153,13 @@ def test_the_page_fits_a_telephone_and_asks_for_nothing(tmp_path: Path) -> None:
             tab.open(tmp_path / "report.html")
             assert tab.run("document.documentElement.scrollWidth") <= width
             assert (len(tab.requests), tab.complaints) == (1, [])
+
+
+def test_the_report_says_that_there_are_more_copies_than_the_flagged_ones_where_the_rate_does(tmp_path: Path) -> None:
+    more = "Found among 60 synthetic images, beside others that cannot be told one by one."
+    assert more not in words_of(page_of(tmp_path)[0])
+    found = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))
+    found["copy_rate"]["low"] = 0.2
+    (tmp_path / "audit.json").write_text(json.dumps(found), encoding="utf-8")
+    page = write_audit_report(tmp_path / "audit.json")
+    assert more in words_of(page.read_text(encoding="utf-8"))

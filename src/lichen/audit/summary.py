@@ -52,7 +52,9 @@ def membership_words(known: Membership) -> str:
 def _verdict(result: AuditResult) -> str:
     made, flagged = result.counts.synthetic_images, len(result.copies)
     if result.verdict == "copies" and flagged:
-        return f"COPIES: {flagged} of {made} synthetic images copy a training image"
+        rate = result.copy_rate
+        more = ", and others that cannot be told one by one" if rate and rate.low * made > flagged else ""
+        return f"COPIES: {flagged} of {made} synthetic images copy a training image{more}"
     if result.verdict == "copies":
         return f"COPIES: more of {made} synthetic images are near to training patients than chance explains"
     if result.verdict == "clean":

@@ -174,10 +174,12 @@ def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
                 f"More of {plural(tested, 'synthetic image')} are near to training patients than chance explains, "
                 f"though none stands out alone. {shared}{corrected}",
             )
+        is_more = (facts.number("copy_rate", "low") or 0.0) * tested > copies
+        more = ", beside others that cannot be told one by one" if is_more else ""
         return Verdict(
             "bad",
             f"{plural(copies, 'copy')} of {'a training image' if copies == 1 else 'training images'}",
-            f"Found among {plural(tested, 'synthetic image')}. {shared}{corrected}",
+            f"Found among {plural(tested, 'synthetic image')}{more}. {shared}{corrected}",
         )
     if said == "clean":
         share = facts.number("resolution", "detectable_share")
