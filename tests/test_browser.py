@@ -69,7 +69,7 @@ def test_the_report_opens_from_disk_without_a_complaint(report: Path, tmp_path: 
 @pytest.mark.parametrize("width", [1200, 420])
 def test_the_report_draws_its_samples_within_the_window(report: Path, tmp_path: Path, width: int) -> None:
     shot = tmp_path / "report.png"
-    size = f"--window-size={width},{5_000_000 // width + 2000}"
+    size = f"--window-size={width},{6_000_000 // width + 2500}"
     chromium(report, tmp_path / "profile", "--hide-scrollbars", size, f"--screenshot={shot}")
     with Picture.open(shot) as picture:
         assert picture.width >= width
