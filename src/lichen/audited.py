@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from lichen.audit.fdr import benjamini_hochberg
+from lichen.audit.rates import at_most
 from lichen.audit.result import EXIT_CODES, LAYOUT, Verdict
 from lichen.errors import AuditError
 
 MOST_NAME_BYTES = 1024
 MOST_LABEL = 80
-RULE_OF_THREE = 3.0
-"""None found among n: with a confidence of 95 % at most 3/n of them are (Hanley and Lippman-Hand, JAMA 1983)."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -122,7 +121,7 @@ class Audited:
         identical = sum(image.is_identical for image in self.images)
         removed = max((1 - q) * self.flagged, identical)
         remaining = max(0.0, self.copy_rate.high * len(self.images) - removed)
-        return min(1.0, max(remaining / n, RULE_OF_THREE / (n * power)))
+        return min(1.0, max(remaining / n, at_most(n, power)))
 
 
 def read_audited(found: Any) -> Audited:

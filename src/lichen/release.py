@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from lichen import __version__
 from lichen.audit import Verdict
-from lichen.audited import RULE_OF_THREE, Audited
+from lichen.audit.rates import RULE_OF_THREE
+from lichen.audited import Audited
 from lichen.carbon import Range
 from lichen.errors import AuditError
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+RULE_OF_THREE = 3.0
+"""None among n: at most 3/n of all are, with 95 % confidence."""
 LEAST_POWER = 0.5
 """Below it the patients whose copies were all missed cannot be told from those whose copies were found."""
 
@@ -55,7 +57,7 @@ def at_most(n: int, power: float) -> float:
 
     The rule of three (Hanley and Lippman-Hand 1983), one-sided at 95 %, for copies found with probability ``power``.
     """
-    return min(1.0, 3 / (n * power)) if n * power > 0 else 1.0
+    return min(1.0, RULE_OF_THREE / (n * power)) if n * power > 0 else 1.0
 
 
 def copy_rate(

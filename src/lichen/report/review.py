@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from lichen.audit.reviewed import LAYOUT
 from lichen.files import replacing
 from lichen.report.scripts import Inline, inert, inline
+from lichen.report.templates import render
 
 FILE_NAME = "REVIEW-CONTAINS-PATIENT-IMAGES.html"
 MOST_VOXELS = 2**27
@@ -74,8 +75,6 @@ def review_page(
     None: equal. ``left_out`` says how many pairs of the audit are not in the page. With ``niivue`` (``niivue_script``)
     volumes can be seen in three dimensions, too.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     shape = pairs[0].synthetic.shape if pairs else (1, 1, 1)
     data = {
         "layout": LAYOUT,
@@ -84,14 +83,8 @@ def review_page(
         "spacing": [1.0] * (len(shape) - 1) if spacing is None else [float(length) for length in spacing],
         "pairs": [_facts(pair) for pair in pairs],
     }
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("review.html").render(
+    return render(
+        "review.html",
         script=inline(*_SCRIPTS),
         style=inline("report.css", "review.css"),
         data=inert(data),
