@@ -15,13 +15,16 @@ from tyro.conf import arg
 from lichen.bounds import at_least, between, channels_fit, positive, spacing_fits, window_fits
 from lichen.errors import ConfigError
 
-Objective = Literal["v", "epsilon"]
+Objective = Literal["v", "epsilon", "flow"]
 Precision = Literal["fp32", "bf16"]
 SamplerName = Literal["ddpm", "ddim", "heun", "dpmpp-2m", "unipc"]
 ScheduleName = Literal["karras", "lu", "time"]
 PhantomKind = Literal["2d", "3d"]
 MirrorName = Literal["tensorboard", "wandb", "mlflow"]
 Volumes = Literal["auto", "channels", "split"]
+AutoencoderKind = Literal["kl", "none"]
+DenoiserKind = Literal["standard", "reversible"]
+SamplingPreset = Literal["unipc-20", "dpmpp-20", "ddim-50", "ddim-250", "ddpm-1000", "rflow-30"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class ImagesConfig:
 class AutoencoderConfig:
     """The autoencoder that compresses images to latents (MONAI's AutoencoderKL)."""
 
+    kind: AutoencoderKind = "kl"
+    """'kl' compresses images to latents; 'none': no autoencoder, the denoiser works on the voxels themselves."""
     channels: tuple[int, ...] = (32, 64, 64)
     """Feature channels per level; each level after the first halves every axis."""
     blocks: int = 1
@@ -96,6 +101,8 @@ class AutoencoderConfig:
     """Peak learning rate of Adam; decays to zero by a cosine."""
     kl_weight: float = 1e-6
     """Weight of the pull of latents towards a standard normal; small, so that images stay sharp."""
+    crop: tuple[int, ...] | None = None
+    """Train on random crops of this size in voxels, e.g. 64 64 64, where whole images do not fit; default: whole."""
 
     def __post_init__(self) -> None:
         channels_fit("autoencoder.channels", self.channels)
@@ -107,8 +114,10 @@ class AutoencoderConfig:
 
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """The network that removes noise from latents (MONAI's DiffusionModelUNet)."""
+    """The network that removes noise from latents."""
 
+    kind: DenoiserKind = "standard"
+    """'standard': MONAI's DiffusionModelUNet; 'reversible': recomputes its activations in backward, for less memory."""
     channels: tuple[int, ...] = (64, 128, 128)
     """Feature channels per level; each level after the first halves every axis of the latent."""
     blocks: int = 2
@@ -117,6 +126,8 @@ class DenoiserConfig:
     """How many of the deepest levels have self-attention."""
     head_channels: int = 32
     """Channels per attention head."""
+    checkpointing: bool = False
+    """Keep only what enters each block and recompute the rest in backward: less memory, about a fifth more compute."""
 
     def __post_init__(self) -> None:
         channels_fit("denoiser.channels", self.channels)
@@ -136,7 +147,7 @@ class TrainingConfig:
     learning_rate: float = 5e-4
     """Peak learning rate of AdamW, after a warm-up over the first 2 % of the images; decays by a cosine."""
     objective: Objective = "v"
-    """What the network predicts: 'v' (stable at all noise levels) or 'epsilon' (the noise)."""
+    """What the network predicts: 'v' (stable at all noise levels), 'epsilon' (the noise) or 'flow' (rectified flow)."""
     ema_images: int = 20_000
     """Half-life of the moving average of the weights, in images seen; at most a tenth of the run."""
     gradient_clip: float = 1.0
@@ -190,6 +201,8 @@ class SamplingConfig:
 
     count: int = 100
     """How many synthetic images; a larger number later adds to those already there."""
+    preset: SamplingPreset | None = None
+    """Sampler, schedule and steps in one word, e.g. ddim-50; replaces the three settings below."""
     sampler: SamplerName = "unipc"
     """Which published sampler."""
     schedule: ScheduleName = "lu"
@@ -200,6 +213,8 @@ class SamplingConfig:
     """Images drawn together; samples are byte-identical at the same batch size, within 1e-4 at another."""
     seed: int = 0
     """Image i depends on the checkpoint, the sampler, this seed and i, and on nothing else."""
+    compile: bool = False
+    """Compile the denoiser first (torch.compile); pays back over many thousand network calls, see --tune."""
 
     def __post_init__(self) -> None:
         at_least("sampling.count", self.count, 1)
@@ -296,6 +311,18 @@ class BudgetConfig:
 
 
 @dataclass(frozen=True)
+class MemoryConfig:
+    """How much memory training may take."""
+
+    budget_gb: float | None = None
+    """Gigabytes (10^9 bytes) for each network's training; the cheapest measure that fits is taken, and told."""
+
+    def __post_init__(self) -> None:
+        if self.budget_gb is not None:
+            positive("memory.budget-gb", self.budget_gb)
+
+
+@dataclass(frozen=True)
 class LabelsConfig:
     """Whose run it is and what for, so that `lichen runs` can sum up; never taken from the system."""
 
@@ -318,6 +345,7 @@ class RunConfig:
     audit: AuditConfig = field(default_factory=AuditConfig)
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
 
 
