@@ -21,22 +21,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lichen.config import SamplerName, ScheduleName, network_calls
+from lichen.config import SAMPLING_PRESETS, Objective, SamplerName, ScheduleName, network_calls, supports
 from lichen.diffusion import (
     SAMPLERS,
     Denoise,
     GaussianMixture,
     ddim,
-    make_alphas_cumprod,
     noise_levels,
+    process_of,
     unipc,
 )
 
 QUANTILES = 5_000
 DRAWS = 50_000
 CALLS = (10, 20, 50, 100)
-LEVELS: tuple[ScheduleName, ...] = get_args(ScheduleName)
-ALPHAS_CUMPROD = make_alphas_cumprod()
+LEVELS: dict[str, tuple[ScheduleName, Objective]] = {
+    "karras": ("karras", "v"),
+    "lu": ("lu", "v"),
+    "time": ("time", "v"),
+    "time, flow": ("time", "flow"),
+}
+"""Where samplers stop; "karras" and "lu" are the same for all objectives."""
+NAMES = [*(name for name in get_args(SamplerName) if name != "rflow"), "unipc-3"]
+"""rflow takes the steps of ddim."""
 
 
 def mixture(means: list[float], stds: list[float], weights: list[float]) -> GaussianMixture:
@@ -57,14 +64,15 @@ def normal_quantiles(count: int) -> Tensor:
     return quantiles[:, None]
 
 
-def draws(name: str, calls: int, levels: ScheduleName, denoise: Denoise) -> Tensor:
+def draws(name: str, calls: int, levels: tuple[ScheduleName, Objective], denoise: Denoise) -> Tensor:
     """Samples of the sampler ``name`` after at most ``calls`` network calls, at least 2 steps."""
+    schedule, objective = levels
     if name == "unipc-3":
-        sigmas = noise_levels(levels, calls, ALPHAS_CUMPROD)
+        sigmas = noise_levels(schedule, calls, process_of(objective))
         return unipc_3(denoise, sigmas[0].item() * normal_quantiles(QUANTILES), sigmas)
     sampler: SamplerName = next(known for known in get_args(SamplerName) if known == name)
     steps = max(steps for steps in range(2, calls + 1) if network_calls(sampler, steps) <= calls)
-    sigmas = noise_levels(levels, steps, ALPHAS_CUMPROD)
+    sigmas = noise_levels(schedule, steps, process_of(objective))
     if sampler != "ddpm":
         return SAMPLERS[sampler](denoise, sigmas[0].item() * normal_quantiles(QUANTILES), sigmas)
     return SAMPLERS[sampler](denoise, sigmas[0].item() * normal(-1), sigmas, noise=normal)
@@ -121,31 +129,59 @@ def multistep(x: Tensor, at_s: tuple[float, Tensor], others: list[tuple[float, T
 
 def distance_tables() -> list[str]:
     lines: list[str] = []
-    names = [*get_args(SamplerName), "unipc-3"]
     for title, law in MIXTURES.items():
         lines += ["", f"### W2 to {title}", ""]
         lines += [
             f"{DRAWS} exact draws have a W2 of {chance(law):.3f} (mean of 20 sets): as much of ddpm's is chance.",
             "",
         ]
-        lines += ["| calls | levels | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+        lines += ["| calls | levels | " + " | ".join(NAMES) + " |", "|---|---|" + "---|" * len(NAMES)]
         for calls in CALLS:
-            for levels in LEVELS:
-                cells = [f"{law.wasserstein2(draws(name, calls, levels, law.denoise)):.4f}" for name in names]
-                lines.append(f"| {calls} | {levels} | " + " | ".join(cells) + " |")
+            for title_of_levels, levels in LEVELS.items():
+                cells = [
+                    f"{law.wasserstein2(draws(name, calls, levels, law.denoise)):.4f}" if drawable(name, levels) else ""
+                    for name in NAMES
+                ]
+                lines.append(f"| {calls} | {title_of_levels} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def drawable(name: str, levels: tuple[ScheduleName, Objective]) -> bool:
+    return name == "unipc-3" or any(supports(levels[1], known) for known in get_args(SamplerName) if known == name)
+
+
+def preset_table() -> list[str]:
+    lines = ["", "### Presets", ""]
+    lines += ["W2, and in brackets its ratio to that of ddim-50 for the objectives v and epsilon. Target for 20 calls:"]
+    lines += ["at most 0.25.", ""]
+    titles = [title.partition(":")[0] for title in MIXTURES]
+    lines += ["| preset | objective | " + " | ".join(titles) + " |", "|---|---|" + "---|" * len(titles)]
+    references = [law.wasserstein2(draws("ddim", 50, ("time", "v"), law.denoise)) for law in MIXTURES.values()]
+    objectives: dict[str, Objective] = {"v, epsilon": "v", "flow": "flow"}
+    for name, preset in SAMPLING_PRESETS.items():
+        for title, objective in objectives.items():
+            if not supports(objective, preset.sampler) or preset.sampler == "ddpm":  # chance would hide its figures
+                continue
+            calls, levels = network_calls(preset.sampler, preset.steps), (preset.schedule, objective)
+            found = [law.wasserstein2(draws(preset.sampler, calls, levels, law.denoise)) for law in MIXTURES.values()]
+            cells = [f"{w2:.4f} ({w2 / reference:.2f})" for w2, reference in zip(found, references, strict=True)]
+            lines.append(f"| {name} | {title} | " + " | ".join(cells) + " |")
     return lines
 
 
 def spread_table() -> list[str]:
     title, law = list(MIXTURES.items())[-1]
-    names = [*get_args(SamplerName), "unipc-3"]
     lines = ["", f"### Standard deviation kept, of {title}, at 20 calls", ""]
-    lines += ["| levels | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for levels in LEVELS:
-        kept = [
-            draws(name, 20, levels, law.denoise).std().item() / law.quantiles(QUANTILES).std().item() for name in names
+    lines += ["| levels | " + " | ".join(NAMES) + " |", "|---|" + "---|" * len(NAMES)]
+    spread = law.quantiles(QUANTILES).std().item()
+    for title_of_levels, levels in LEVELS.items():
+        cells = [
+            f"{100 * draws(name, 20, levels, law.denoise).std().item() / spread:.1f} %"
+            if drawable(name, levels)
+            else ""
+            for name in NAMES
         ]
-        lines.append(f"| {levels} | " + " | ".join(f"{100 * share:.1f} %" for share in kept) + " |")
+        lines.append(f"| {title_of_levels} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -192,14 +228,16 @@ def header() -> list[str]:
         f"- date: {dt.datetime.now(tz=dt.UTC).date().isoformat()}",
         "",
         "W2 is the Wasserstein-2 distance between a sampler's output and the mixture it should draw from, with the",
-        "mixture's exact denoiser and lichen's own training levels (sigma from 81 to 0.039). Heun takes half the steps",
+        "mixture's exact denoiser and lichen's own training levels (sigma from 84 to 0.039). Heun takes half the steps",
         "to keep the number of network calls. `unipc-3` is the order-3 variant, here only, as the rival of `unipc`.",
+        "Levels of `karras` and `lu` are the same for all objectives; those of `time` are not, and `time, flow` are",
+        "those of rectified flow, on which `ddim` is Euler's method (the sampler `rflow`).",
     ]
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    text = "\n".join([*header(), *distance_tables(), *spread_table(), *order_table()]) + "\n"
+    text = "\n".join([*header(), *preset_table(), *distance_tables(), *spread_table(), *order_table()]) + "\n"
     Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 

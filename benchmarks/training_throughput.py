@@ -26,7 +26,6 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from lichen.config import AutoencoderConfig, DenoiserConfig
-from lichen.diffusion import make_alphas_cumprod
 from lichen.models.autoencoder import build_autoencoder, encode
 from lichen.models.denoiser import build_denoiser
 from lichen.training.autoencoder import autoencoder_loss, encode_set
@@ -152,7 +151,7 @@ Sides = tuple[Callable[[int, Clock], object], Callable[[int, Clock], float]]
 
 
 def sides(what: str, case: Case) -> Sides:
-    noisy = denoiser_loss("epsilon", make_alphas_cumprod())
+    noisy = denoiser_loss("epsilon", torch.device("cpu"))
     size = case.batch_size
     if what == "autoencoder":
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import get_args
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lichen.config import SamplerName, network_calls
+from lichen.config import SAMPLING_PRESETS, Objective, SamplerName, SamplingPreset, network_calls
 from lichen.diffusion import (
     SAMPLERS,
     Denoise,
@@ -17,20 +18,27 @@ from lichen.diffusion import (
     Noise,
     add_noise,
     ddpm,
-    make_alphas_cumprod,
+    denoiser_of,
     noise_levels,
-    sigmas_of,
+    process_of,
+    straight,
+    target,
     unipc,
-    vp_denoiser,
+    variance_preserving,
 )
 
 NAMES: tuple[SamplerName, ...] = get_args(SamplerName)
-DETERMINISTIC: tuple[SamplerName, ...] = ("ddim", "heun", "dpmpp-2m", "unipc")
-ALPHAS_CUMPROD = make_alphas_cumprod()
+DETERMINISTIC: tuple[SamplerName, ...] = ("ddim", "rflow", "heun", "dpmpp-2m", "unipc")
+PRESERVING, STRAIGHT = variance_preserving(), straight()
 
 GAUSSIAN_MEAN, GAUSSIAN_STD = 0.4, 0.5
 GAUSSIAN = GaussianMixture(
     torch.full((1, 2, 3, 4), GAUSSIAN_MEAN, dtype=torch.float64), torch.tensor([GAUSSIAN_STD]), torch.ones(1)
+)
+TWO_PEAKS_IN_3D = GaussianMixture(
+    torch.stack([torch.full((2, 3, 4), -1.0), torch.ones(2, 3, 4)]).double(),
+    torch.tensor([0.9, 0.7]),
+    torch.tensor([0.5, 0.5]),
 )
 TWO_PEAKS = GaussianMixture(torch.tensor([[-1.0], [1.0]]), torch.tensor([0.2, 0.2]), torch.tensor([0.5, 0.5]))
 
@@ -101,7 +109,7 @@ def test_the_order_holds_on_uneven_steps_and_a_mixture(name: SamplerName, order:
 
 
 def test_on_a_gaussian_ddim_shrinks_by_the_product_of_its_steps() -> None:
-    sigmas = noise_levels("karras", 20, ALPHAS_CUMPROD)
+    sigmas = noise_levels("karras", 20, PRESERVING)
     x = start(5, 2, 3, 4, sigma=sigmas[0])
     shrink = 1.0
     for s, u in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
@@ -116,7 +124,7 @@ def test_on_a_gaussian_ddim_shrinks_by_the_product_of_its_steps() -> None:
 
 def test_a_ddpm_step_between_training_levels_is_the_papers_posterior() -> None:
     t = 400
-    alpha_bar, alpha_bar_before = ALPHAS_CUMPROD[t].item(), ALPHAS_CUMPROD[t - 1].item()
+    alpha_bar, alpha_bar_before = (PRESERVING.levels[s].alpha.item() ** 2 for s in (t, t - 1))
     beta = 1 - alpha_bar / alpha_bar_before
     x0, x_t = start(3, 1, 4, sigma=torch.tensor(1.0)), start(3, 1, 4, sigma=torch.tensor(1.0)) + 0.3
     noise = seeded_noise(x_t.shape)(0)
@@ -126,7 +134,7 @@ def test_a_ddpm_step_between_training_levels_is_the_papers_posterior() -> None:
     )
     expected = mean + math.sqrt((1 - alpha_bar_before) / (1 - alpha_bar) * beta) * noise
 
-    sigmas = torch.cat([sigmas_of(ALPHAS_CUMPROD)[[t, t - 1]], torch.zeros(1, dtype=torch.float64)])
+    sigmas = torch.cat([PRESERVING.sigmas[[t, t - 1]], torch.zeros(1, dtype=torch.float64)])
     before_step_1 = states_before_each_step("ddpm", lambda *_: x0, x_t / math.sqrt(alpha_bar), sigmas)[1]
     torch.testing.assert_close(before_step_1 * math.sqrt(alpha_bar_before), expected, rtol=0, atol=1e-12)
 
@@ -169,13 +177,28 @@ def test_unipc_integrates_an_estimate_quadratic_in_log_sigma_exactly_after_its_f
         assert states[i] == pytest.approx(exact, rel=1e-12)
 
 
+def test_rflow_is_eulers_method_on_the_straight_path() -> None:
+    sigmas = noise_levels("time", 30, STRAIGHT)
+    times = [*(sigmas[:-1] / (1 + sigmas[:-1])).tolist(), 0.0]
+    x = start(5, 2, 3, 4, sigma=sigmas[0])
+    z = (1 - times[0]) * x
+    for t, t_next in itertools.pairwise(times):
+        x0 = TWO_PEAKS_IN_3D.denoise(z / (1 - t), torch.tensor(t / (1 - t), dtype=torch.float64))
+        noise = (z - (1 - t) * x0) / t
+        z = z + (t_next - t) * (noise - x0)  # Liu et al. 2022: dz/dt = u, u = noise - image
+    torch.testing.assert_close(SAMPLERS["rflow"](TWO_PEAKS_IN_3D.denoise, x, sigmas), z, rtol=0, atol=1e-10)
+    assert torch.equal(
+        SAMPLERS["rflow"](TWO_PEAKS_IN_3D.denoise, x, sigmas), SAMPLERS["ddim"](TWO_PEAKS_IN_3D.denoise, x, sigmas)
+    )
+
+
 # ---- laws of all samplers ----
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("steps", [2, 3, 20])
 def test_network_calls_are_as_promised(name: SamplerName, steps: int) -> None:
-    sigmas = noise_levels("karras", steps, ALPHAS_CUMPROD)
+    sigmas = noise_levels("karras", steps, PRESERVING)
     x = start(2, 2, 3, 4, sigma=sigmas[0])
     calls: list[float] = []
 
@@ -195,6 +218,7 @@ def test_only_heun_takes_more_than_one_call_a_step() -> None:
     assert {name: network_calls(name, 20) for name in NAMES} == {
         "ddpm": 20,
         "ddim": 20,
+        "rflow": 20,
         "heun": 39,
         "dpmpp-2m": 20,
         "unipc": 20,
@@ -203,7 +227,7 @@ def test_only_heun_takes_more_than_one_call_a_step() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_callback_sees_every_step_once_and_changes_nothing(name: SamplerName) -> None:
-    sigmas = noise_levels("lu", 6, ALPHAS_CUMPROD)
+    sigmas = noise_levels("lu", 6, PRESERVING)
     x = start(2, 2, 3, 4, sigma=sigmas[0])
     seen: list[tuple[int, float]] = []
     states: list[Tensor] = []
@@ -221,7 +245,7 @@ def test_the_callback_sees_every_step_once_and_changes_nothing(name: SamplerName
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_step_to_zero_is_the_denoisers_estimate_itself(name: SamplerName) -> None:
-    sigmas = noise_levels("lu", 6, ALPHAS_CUMPROD)
+    sigmas = noise_levels("lu", 6, PRESERVING)
     x = start(2, 2, 3, 4, sigma=sigmas[0], dtype=torch.float32)
     estimates: list[Tensor] = []
 
@@ -235,7 +259,7 @@ def test_the_step_to_zero_is_the_denoisers_estimate_itself(name: SamplerName) ->
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_does_not_depend_on_its_batch(name: SamplerName) -> None:
-    sigmas = noise_levels("karras", 10, ALPHAS_CUMPROD)
+    sigmas = noise_levels("karras", 10, PRESERVING)
     x = start(4, 2, 3, 4, sigma=sigmas[0], dtype=torch.float32)
     noise = seeded_noise(x.shape, torch.float32)
 
@@ -254,7 +278,7 @@ def test_an_image_does_not_depend_on_its_batch(name: SamplerName) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_sampling_commutes_with_a_change_of_unit(name: SamplerName) -> None:
     doubled = GaussianMixture(2 * TWO_PEAKS.means, 2 * TWO_PEAKS.stds, TWO_PEAKS.weights)
-    sigmas = noise_levels("karras", 10, ALPHAS_CUMPROD)
+    sigmas = noise_levels("karras", 10, PRESERVING)
     x = sigmas[0].item() * normal_quantiles(9)
     noise = seeded_noise(x.shape)
     once = SAMPLERS[name](TWO_PEAKS.denoise, x, sigmas, noise=noise)
@@ -264,7 +288,7 @@ def test_sampling_commutes_with_a_change_of_unit(name: SamplerName) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_agrees_with_float64(name: SamplerName) -> None:
-    sigmas = noise_levels("karras", 20, ALPHAS_CUMPROD)
+    sigmas = noise_levels("karras", 20, PRESERVING)
     x = start(8, 2, 3, 4, sigma=sigmas[0], dtype=torch.float32)
     noise = seeded_noise(x.shape, torch.float32)
     single = SAMPLERS[name](GAUSSIAN.denoise, x, sigmas, noise=noise)
@@ -294,20 +318,61 @@ def w2(name: SamplerName, schedule_steps: Tensor) -> float:
 
 
 def test_at_twenty_calls_unipc_on_karras_levels_is_several_times_closer_than_ddim() -> None:
-    ddim_error = w2("ddim", noise_levels("time", 20, ALPHAS_CUMPROD))
-    unipc_error = w2("unipc", noise_levels("karras", 20, ALPHAS_CUMPROD))
+    ddim_error = w2("ddim", noise_levels("time", 20, PRESERVING))
+    unipc_error = w2("unipc", noise_levels("karras", 20, PRESERVING))
     assert unipc_error < 0.009
     assert ddim_error > 5 * unipc_error
 
 
+ONE_GAUSSIAN = GaussianMixture(torch.tensor([[0.3]]), torch.tensor([0.7]), torch.ones(1))
+
+
+def preset_w2(name: SamplingPreset, objective: Objective, mixture: GaussianMixture) -> float:
+    """W2 to ``mixture`` of a preset with the exact denoiser, on the levels of ``objective``."""
+    preset = SAMPLING_PRESETS[name]
+    sigmas = noise_levels(preset.schedule, preset.steps, process_of(objective))
+    return mixture.wasserstein2(
+        SAMPLERS[preset.sampler](mixture.denoise, sigmas[0].item() * normal_quantiles(2000), sigmas)
+    )
+
+
+@pytest.mark.parametrize("mixture", [TWO_PEAKS, ONE_GAUSSIAN])
+def test_unipc_at_twenty_calls_has_at_most_a_quarter_of_ddims_distance_at_fifty(mixture: GaussianMixture) -> None:
+    ddim_50 = preset_w2("ddim-50", "v", mixture)
+    for objective in ("v", "flow"):  # the levels of unipc-20 are the same for both
+        assert preset_w2("unipc-20", objective, mixture) < 0.25 * ddim_50
+
+
+def test_on_a_gaussian_that_quarter_holds_against_ddim_on_the_straight_path_too() -> None:
+    assert preset_w2("unipc-20", "flow", ONE_GAUSSIAN) < 0.25 * preset_w2("ddim-50", "flow", ONE_GAUSSIAN)
+
+
+def test_on_two_peaks_eulers_method_on_the_straight_path_beats_ddim_with_more_calls() -> None:
+    assert preset_w2("rflow-30", "flow", TWO_PEAKS) < 0.75 * preset_w2("ddim-50", "v", TWO_PEAKS)
+
+
+def test_presets_of_higher_order_keep_the_spread_that_those_of_first_order_lose() -> None:
+    def kept(name: SamplingPreset, objective: Objective) -> float:
+        preset = SAMPLING_PRESETS[name]
+        sigmas = noise_levels(preset.schedule, preset.steps, process_of(objective))
+        samples = SAMPLERS[preset.sampler](ONE_GAUSSIAN.denoise, sigmas[0].item() * normal_quantiles(500), sigmas)
+        return samples.std().item() / ONE_GAUSSIAN.quantiles(500).std().item()
+
+    for objective in ("v", "flow"):
+        for name in ("unipc-20", "dpmpp-20"):
+            assert kept(name, objective) == pytest.approx(1.0, abs=0.01)
+    assert kept("ddim-50", "v") < 0.96
+    assert kept("rflow-30", "flow") < 0.97
+
+
 def test_spacing_by_noise_level_beats_spacing_by_time_for_multistep_solvers() -> None:
     for name in ("dpmpp-2m", "unipc"):
-        by_time, by_log_snr = (w2(name, noise_levels(levels, 20, ALPHAS_CUMPROD)) for levels in ("time", "lu"))
+        by_time, by_log_snr = (w2(name, noise_levels(levels, 20, PRESERVING)) for levels in ("time", "lu"))
         assert by_time > 5 * by_log_snr
 
 
 def test_solvers_of_higher_order_get_closer_to_the_mixture_at_equal_calls() -> None:
-    sigmas = noise_levels("lu", 20, ALPHAS_CUMPROD)
+    sigmas = noise_levels("lu", 20, PRESERVING)
     assert w2("unipc", sigmas) < w2("dpmpp-2m", sigmas) < w2("ddim", sigmas) / 3
 
 
@@ -316,7 +381,7 @@ def test_ddpm_reaches_the_mean_and_variance_of_a_gaussian_as_steps_grow() -> Non
     mixture = GaussianMixture(torch.tensor([[GAUSSIAN_MEAN]]), torch.tensor([GAUSSIAN_STD]), torch.ones(1))
     errors = []
     for steps in (10, 300):
-        sigmas = noise_levels("lu", steps, ALPHAS_CUMPROD)
+        sigmas = noise_levels("lu", steps, PRESERVING)
         x = start(count, 1, sigma=sigmas[0])
         samples = ddpm(mixture.denoise, x, sigmas, noise=seeded_noise(x.shape))
         errors.append(abs(samples.var().item() / GAUSSIAN_STD**2 - 1))
@@ -327,29 +392,31 @@ def test_ddpm_reaches_the_mean_and_variance_of_a_gaussian_as_steps_grow() -> Non
 
 def test_ddpm_fills_both_peaks_of_a_mixture_in_proportion() -> None:
     uneven = GaussianMixture(TWO_PEAKS.means, TWO_PEAKS.stds, torch.tensor([0.3, 0.7]))
-    sigmas = noise_levels("lu", 100, ALPHAS_CUMPROD)
+    sigmas = noise_levels("lu", 100, PRESERVING)
     x = start(20_000, 1, sigma=sigmas[0])
     samples = ddpm(uneven.denoise, x, sigmas, noise=seeded_noise(x.shape))
     assert (samples > 0).double().mean().item() == pytest.approx(0.7, abs=0.015)
     assert samples[samples > 0].std().item() == pytest.approx(0.2, abs=0.015)
 
 
-def test_a_network_trained_on_v_behind_the_bridge_samples_like_the_exact_denoiser() -> None:
-    def network(x_t: Tensor, time_steps: Tensor) -> Tensor:
-        # the exact v = (alpha x_t - x0) / sigma for the Gaussian, at the interpolated level
-        before = time_steps[0].floor().long().clamp(max=len(ALPHAS_CUMPROD) - 2)
-        log_sigmas = sigmas_of(ALPHAS_CUMPROD).log()
-        sigma = torch.lerp(log_sigmas[before], log_sigmas[before + 1], time_steps[0].double() - before).exp()
-        alpha = 1 / (1 + sigma**2).sqrt()
-        return (alpha * x_t - GAUSSIAN.denoise(x_t / alpha, sigma)) / (alpha * sigma)
+@pytest.mark.parametrize("objective", ["v", "epsilon", "flow"])
+def test_an_exact_network_behind_the_bridge_samples_like_the_exact_denoiser(objective: Objective) -> None:
+    process = process_of(objective)
 
-    sigmas = noise_levels("karras", 20, ALPHAS_CUMPROD)
+    def network(x_t: Tensor, time_steps: Tensor) -> Tensor:
+        # the exact output for the Gaussian at the interpolated level: the target of the expected image and its noise
+        sigma = process.sigmas_at(time_steps[:1].double())[0]
+        x = x_t * process.norm(sigma)
+        x0 = GAUSSIAN.denoise(x, sigma)
+        return target(objective, x0, (x - x0) / sigma, process.level(sigma))
+
+    sigmas = noise_levels("karras", 20, process)
     x = start(3, 2, 3, 4, sigma=sigmas[0])
-    bridged = unipc(vp_denoiser(network, ALPHAS_CUMPROD, "v"), x, sigmas)
+    bridged = unipc(denoiser_of(network, objective), x, sigmas)
     torch.testing.assert_close(bridged, unipc(GAUSSIAN.denoise, x, sigmas), rtol=0, atol=1e-9)
     # and the start of sampling is what training noises images to
-    x_T = add_noise(torch.zeros_like(x), x / sigmas[0], ALPHAS_CUMPROD[-1])
-    torch.testing.assert_close(x_T, x / (1 + sigmas[0] ** 2).sqrt(), rtol=0, atol=1e-10)
+    x_T = add_noise(torch.zeros_like(x), x / sigmas[0], process.levels[-1])
+    torch.testing.assert_close(x_T, x / process.norm(sigmas[0]), rtol=0, atol=1e-10)
 
 
 # ---- refusals ----

@@ -6,8 +6,10 @@ The same fields are the options of the command line (``--images.path DIR``), the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from tyro.conf import arg
@@ -17,7 +19,7 @@ from lichen.errors import ConfigError
 
 Objective = Literal["v", "epsilon", "flow"]
 Precision = Literal["fp32", "bf16"]
-SamplerName = Literal["ddpm", "ddim", "heun", "dpmpp-2m", "unipc"]
+SamplerName = Literal["ddpm", "ddim", "rflow", "heun", "dpmpp-2m", "unipc"]
 ScheduleName = Literal["karras", "lu", "time"]
 PhantomKind = Literal["2d", "3d"]
 MirrorName = Literal["tensorboard", "wandb", "mlflow"]
@@ -196,15 +198,37 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True)
+class PresetSampler:
+    """What the name of a sampling preset stands for."""
+
+    sampler: SamplerName
+    schedule: ScheduleName
+    steps: int
+
+
+SAMPLING_PRESETS: Mapping[SamplingPreset, PresetSampler] = MappingProxyType(
+    {
+        "unipc-20": PresetSampler("unipc", "lu", 20),
+        "dpmpp-20": PresetSampler("dpmpp-2m", "lu", 20),
+        "ddim-50": PresetSampler("ddim", "time", 50),
+        "ddim-250": PresetSampler("ddim", "time", 250),
+        "ddpm-1000": PresetSampler("ddpm", "time", 1000),
+        "rflow-30": PresetSampler("rflow", "time", 30),
+    }
+)
+"""Solvers of higher order on the levels where they are best, and the first-order samplers on those of their papers."""
+
+
+@dataclass(frozen=True)
 class SamplingConfig:
     """How synthetic images are drawn."""
 
     count: int = 100
     """How many synthetic images; a larger number later adds to those already there."""
     preset: SamplingPreset | None = None
-    """Sampler, schedule and steps in one word, e.g. ddim-50; replaces the three settings below."""
+    """Sampler, schedule and steps in one word, e.g. ddim-50; sets the three settings below, and is not kept itself."""
     sampler: SamplerName = "unipc"
-    """Which published sampler."""
+    """Which published sampler; 'ddpm' is for the objectives v and epsilon, 'rflow' for flow, the others for all."""
     schedule: ScheduleName = "lu"
     """Where on the noise axis the sampler stops: 'lu' (uniform log-SNR, best with few steps), 'karras' or 'time'."""
     steps: int = 20
@@ -217,6 +241,9 @@ class SamplingConfig:
     """Compile the denoiser first (torch.compile); pays back over many thousand network calls, see --tune."""
 
     def __post_init__(self) -> None:
+        if self.preset is not None:
+            for name, value in {**asdict(SAMPLING_PRESETS[self.preset]), "preset": None}.items():
+                object.__setattr__(self, name, value)
         at_least("sampling.count", self.count, 1)
         at_least("sampling.steps", self.steps, 2)
         at_least("sampling.batch_size", self.batch_size, 1)
@@ -347,6 +374,29 @@ class RunConfig:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
+
+
+_SAMPLERS_OF_SOME: Mapping[SamplerName, tuple[Objective, ...]] = MappingProxyType(
+    {"ddpm": ("v", "epsilon"), "rflow": ("flow",)}
+)
+"""Samplers that follow the noising of some objectives; all others solve the one equation that all objectives share."""
+
+
+def supports(objective: Objective, sampler: SamplerName) -> bool:
+    """Whether ``sampler`` can draw from a network of ``objective``."""
+    return objective in _SAMPLERS_OF_SOME.get(sampler, (objective,))
+
+
+def check_sampler(sampler: SamplerName, objective: Objective) -> None:
+    """Raise ConfigError, with the presets that would do, if ``objective`` does not support ``sampler``."""
+    if not supports(objective, sampler):
+        named = [name for name, preset in SAMPLING_PRESETS.items() if preset.sampler == sampler]
+        usable = [name for name, preset in SAMPLING_PRESETS.items() if supports(objective, preset.sampler)]
+        raise ConfigError(
+            f"the sampler {sampler} (preset {', '.join(named)}) is for the objective "
+            f"{' or '.join(_SAMPLERS_OF_SOME[sampler])}; the objective here is {objective}",
+            fix=f"set --sampling.preset to one of {', '.join(usable)}",
+        )
 
 
 def network_calls(sampler: SamplerName, steps: int) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
-from lichen.config import RunConfig, TrainingConfig
+from lichen.config import RunConfig, TrainingConfig, check_sampler
 from lichen.errors import DependencyError, RunError
 from lichen.mirror import check_mirrors
 from lichen.runs import RunFolder
@@ -44,6 +44,7 @@ def holding(folder: RunFolder, team: Team) -> Iterator[None]:
 def begin(config: RunConfig, folder: RunFolder, team: Team) -> None:
     """Keep the settings, once for the team, if they can be worked with at all."""
     check_mirrors(config.training.mirror)
+    check_sampler(config.sampling.sampler, config.training.objective)
     if team.leads:
         keep_config(config, folder)
     team.wait()

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from lichen.chain.training import recipe_for
 from lichen.config import RunConfig, network_calls
-from lichen.diffusion import make_alphas_cumprod
 from lichen.energy import NO_READING, Energy, Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
 from lichen.memory import peak_memory
 from lichen.models.layout import fast_layout, set_layout
@@ -110,7 +109,7 @@ class _Probes:
             found["autoencoder"] = self._training(self._autoencoder, self._work.spec.image_shape, loss, recipe)
             found["encode"] = self._encoding()
             recipe = recipe_for("diffusion", config.training, config.training)
-            loss = denoiser_loss(config.training.objective, make_alphas_cumprod().to(self._device))
+            loss = denoiser_loss(config.training.objective, self._device)
             found["diffusion"] = self._training(self._denoiser, self._work.spec.latent_shape, loss, recipe)
         if "denoise" in units:
             found["denoise"], found["decode"] = self._denoising(), self._decoding()

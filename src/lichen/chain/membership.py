@@ -21,7 +21,7 @@ from torch import Tensor
 from lichen.audit.membership import Membership, membership
 from lichen.chain.data import Data, check_bound, read_images
 from lichen.config import RunConfig
-from lichen.diffusion import add_noise, make_alphas_cumprod, target
+from lichen.diffusion import add_noise, process_of, target
 from lichen.progress import Step, silent
 from lichen.runs import RunFolder
 from lichen.seeds import mix_seed
@@ -91,8 +91,8 @@ def denoising_losses(
     All images meet the same noise, one at each level, so that they differ by what they are and not by luck.
     """
     device = next(generator.denoiser.parameters()).device
-    alphas_cumprod = make_alphas_cumprod()
-    timesteps = [int((level + 0.5) * len(alphas_cumprod) / levels) for level in range(levels)]
+    process_levels = process_of(generator.spec.objective).levels
+    timesteps = [int((level + 0.5) * len(process_levels) / levels) for level in range(levels)]
     noises = [
         torch.randn(generator.spec.latent_shape, generator=torch.Generator().manual_seed(mix_seed(seed, "loss", t)))
         for t in timesteps
@@ -102,11 +102,9 @@ def denoising_losses(
         latents = encode_images(generator.autoencoder, batch.to(device), generator.latent_shift, generator.latent_scale)
         columns = []
         for t, noise in zip(timesteps, noises, strict=True):
-            alpha_bar, same = alphas_cumprod[t], noise.to(latents).expand_as(latents)
-            output = generator.denoiser(
-                add_noise(latents, same, alpha_bar), torch.full((len(batch),), t, device=device)
-            )
-            error = output.float() - target(generator.spec.objective, latents, same, alpha_bar)
+            at_t, same = process_levels[t], noise.to(latents).expand_as(latents)
+            output = generator.denoiser(add_noise(latents, same, at_t), torch.full((len(batch),), t, device=device))
+            error = output.float() - target(generator.spec.objective, latents, same, at_t)
             columns.append(error.square().flatten(1).mean(1).double().cpu())
         rows.append(torch.stack(columns, dim=1))
         step(len(batch))

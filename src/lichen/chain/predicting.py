@@ -25,7 +25,7 @@ from lichen.carbon import (
 from lichen.chain.begin import at_work
 from lichen.chain.forecasting import Work, forecast
 from lichen.chain.training import spec_of
-from lichen.config import RunConfig, network_calls
+from lichen.config import RunConfig, check_sampler, network_calls
 from lichen.energy import NO_READING, Energy, Forecast, find_meters
 from lichen.footprint import SYNTHESIS, TRAINING
 from lichen.images import MOST_PEEKED, choose_size, load_set, open_source, split_by_patient
@@ -162,6 +162,7 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
     Raises:
         LichenError: a setting or an image cannot be used.
     """
+    check_sampler(config.sampling.sampler, config.training.objective)
     config = replace(
         config,
         sampling=replace(config.sampling, count=samples or config.sampling.count),

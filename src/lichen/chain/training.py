@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from lichen.chain.data import Data, bind_images
 from lichen.chain.probing import Probes, make_probes
 from lichen.config import AutoencoderConfig, MirrorName, RunConfig, TrainingConfig
-from lichen.diffusion import make_alphas_cumprod
 from lichen.images import Source
 from lichen.mirror import mirroring
 from lichen.runs import RunFolder
@@ -98,7 +97,7 @@ def train_denoiser(
     settings, device = config.training, next(network.parameters()).device
     recipe = recipe_for("diffusion", settings, settings)
     state = folder.training_state("diffusion")
-    loss = denoiser_loss(settings.objective, make_alphas_cumprod().to(device))
+    loss = denoiser_loss(settings.objective, device)
     return train_watched(network, latents.values, loss, recipe, state, folder, watch, settings.mirror, probes)
 
 

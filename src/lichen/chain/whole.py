@@ -13,7 +13,7 @@ from lichen.chain.data import read_images
 from lichen.chain.expecting import look_ahead, look_ahead_of_samples
 from lichen.chain.judging import judge_quality, quality_steps
 from lichen.chain.training import train_generator
-from lichen.config import RunConfig, SamplingConfig
+from lichen.config import RunConfig, SamplingConfig, check_sampler
 from lichen.footprint import SYNTHESIS
 from lichen.report import write_report
 from lichen.runs import RunFolder
@@ -67,8 +67,12 @@ def train_only(config: RunConfig, folder: RunFolder, *, quiet: bool = False, tea
 
 
 def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch) -> int:
-    """Draw the samples of ``checkpoint`` that ``folder`` lacks; return how many that were."""
+    """Draw the samples of ``checkpoint`` that ``folder`` lacks; return how many that were.
+
+    Raises ConfigError for a sampler that the checkpoint's objective does not support.
+    """
     generator = load_generator(checkpoint, device)
+    check_sampler(config.sampler, generator.spec.objective)
     look_ahead_of_samples(generator, config, folder, device, watch)
     return draw_missing(generator, config, folder, watch)
 

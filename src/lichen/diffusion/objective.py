@@ -1,12 +1,13 @@
-"""What the network learns to predict, in the variance-preserving frame.
+"""What the network learns to predict of x_t = alpha x0 + beta eps.
 
-With alpha = sqrt(alpha_bar_t) and sigma = sqrt(1 - alpha_bar_t), so that alpha^2 + sigma^2 = 1:
+    v = alpha eps - beta x0,   hence   x0 = alpha x_t - beta v       (Salimans & Ho 2022, Sec. 4, App. D)
+    eps itself,                hence   x0 = (x_t - beta eps) / alpha                 (Ho et al. 2020, Eq. 4)
+    u = eps - x0,              hence   x0 = x_t - beta u                             (Liu et al. 2022, Eq. 1)
 
-    x_t = alpha x0 + sigma eps                                                       (Ho et al. 2020, Eq. 4)
-    v   = alpha eps - sigma x0,   hence   x0 = alpha x_t - sigma v      (Salimans & Ho 2022, Sec. 4, App. D)
-
-Everywhere x0, noise, x_t and output are (B, C, *S), and alpha_bar_t is 0-d or (B,), one level per image. Keep it
-float64: at the clean end 1 - alpha_bar_t would lose three digits in float32. Results have the dtype of the images.
+The first two hold where alpha^2 + beta^2 = 1, the last where alpha + beta = 1: the level must be one of the objective's
+own process, ``process_of(objective)``. u is the velocity of the straight line from x0 to eps, dx_t / dbeta; Liu et al.
+run their time the other way. Everywhere x0, noise, x_t and output are (B, C, *S), and a level is 0-d or (B,), one per
+image. Keep it float64 until it meets the images; results have their dtype.
 """
 
 from __future__ import annotations
@@ -15,40 +16,45 @@ from typing import TYPE_CHECKING, assert_never
 
 from torch import Tensor
 
+from lichen.diffusion.process import Levels
+
 if TYPE_CHECKING:
     from lichen.config import Objective
 
 
-def add_noise(x0: Tensor, noise: Tensor, alpha_bar_t: Tensor) -> Tensor:
-    """x_t = alpha x0 + sigma eps."""
-    alpha, sigma = _alpha_sigma(alpha_bar_t, x0)
-    return alpha * x0 + sigma * noise
+def add_noise(x0: Tensor, noise: Tensor, level: Levels) -> Tensor:
+    """x_t = alpha x0 + beta eps."""
+    alpha, beta = _over_images(level, x0)
+    return alpha * x0 + beta * noise
 
 
-def target(objective: Objective, x0: Tensor, noise: Tensor, alpha_bar_t: Tensor) -> Tensor:
-    """What the network's output is compared with: v = alpha eps - sigma x0, or eps itself."""
+def target(objective: Objective, x0: Tensor, noise: Tensor, level: Levels) -> Tensor:
+    """What the network's output is compared with: v, eps or u."""
     if objective == "v":
-        alpha, sigma = _alpha_sigma(alpha_bar_t, x0)
-        return alpha * noise - sigma * x0
+        alpha, beta = _over_images(level, x0)
+        return alpha * noise - beta * x0
     if objective == "epsilon":
         return noise
+    if objective == "flow":
+        return noise - x0
     assert_never(objective)
 
 
-def x0_from_output(objective: Objective, x_t: Tensor, output: Tensor, alpha_bar_t: Tensor) -> Tensor:
-    """The estimate of x0 that the network's output stands for: alpha x_t - sigma v, or (x_t - sigma eps) / alpha."""
-    alpha, sigma = _alpha_sigma(alpha_bar_t, x_t)
+def x0_from_output(objective: Objective, x_t: Tensor, output: Tensor, level: Levels) -> Tensor:
+    """The estimate of x0 that the network's output stands for."""
+    alpha, beta = _over_images(level, x_t)
     if objective == "v":
-        return alpha * x_t - sigma * output
+        return alpha * x_t - beta * output
     if objective == "epsilon":
-        return (x_t - sigma * output) / alpha
+        return (x_t - beta * output) / alpha
+    if objective == "flow":
+        return x_t - beta * output
     assert_never(objective)
 
 
-def _alpha_sigma(alpha_bar_t: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-    """alpha and sigma, computed in the dtype given, then cast and shaped to broadcast over ``images``."""
-    alpha, sigma = alpha_bar_t.sqrt(), (1.0 - alpha_bar_t).sqrt()
-    if alpha_bar_t.ndim == 0:
-        return alpha, sigma  # torch takes 0-d tensors as numbers, on any device and without a copy that would wait
-    shape = (len(alpha_bar_t),) + (1,) * (images.ndim - 1)
-    return alpha.to(images).reshape(shape), sigma.to(images).reshape(shape)
+def _over_images(level: Levels, images: Tensor) -> tuple[Tensor, Tensor]:
+    """alpha and beta, cast and shaped to broadcast over ``images``."""
+    if level.alpha.ndim == 0:
+        return level.alpha, level.beta  # torch takes 0-d tensors as numbers, on any device and without waiting for it
+    shape = (len(level),) + (1,) * (images.ndim - 1)
+    return level.alpha.to(images).reshape(shape), level.beta.to(images).reshape(shape)

@@ -10,8 +10,9 @@ Common to all:
 - ``callback(i, x, sigma, x0)`` is called once per step with the state before it and D(x; sigma); the only hook.
 
 Papers with a signal scale (DDPM, DDIM, DPM-Solver++, UniPC) are written with alpha = 1, which is the same algorithm:
-x / alpha_t and sigma_t / alpha_t take the places of x and sigma_t. Half log-SNR is then lambda = -log sigma. The
-coefficients are Python floats, so nothing waits for the device; each image of a batch is treated alone.
+x / alpha_t and sigma_t / alpha_t take the places of x and sigma_t. Half log-SNR is then lambda = -log sigma. So is
+rectified flow, whose alpha_t is 1 - t and sigma_t is t. The coefficients are Python floats, so nothing waits for the
+device; each image of a batch is treated alone.
 """
 
 from __future__ import annotations
@@ -94,6 +95,22 @@ def ddim(
         x0 = _evaluate(denoise, x, s, i, callback)
         x = _step_ddim(x, x0, s, u)
     return x
+
+
+@torch.no_grad()
+def rflow(
+    denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: Noise | None = None, callback: Callback | None = None
+) -> Tensor:
+    """Euler's method for rectified flow (Liu et al. 2022, section 2.1; n network calls).
+
+    From time t to t', with the velocity u = (z - D) / t of the straight line from D over z to the noise:
+
+        z <- z + (t' - t) u = D + (t' / t) (z - D).
+
+    With z = (1 - t) x and t = sigma / (1 + sigma) that is x <- D + (sigma' / sigma) (x - D), DDIM's step, whatever the
+    times. What makes it the published method are times at equal distances: the schedule "time" of the straight path.
+    """
+    return ddim(denoise, x, sigmas, noise=noise, callback=callback)
 
 
 @torch.no_grad()
@@ -196,7 +213,7 @@ def unipc(
 
 
 SAMPLERS: Mapping[SamplerName, Sampler] = MappingProxyType(
-    {"ddpm": ddpm, "ddim": ddim, "heun": heun, "dpmpp-2m": dpmpp_2m, "unipc": unipc}
+    {"ddpm": ddpm, "ddim": ddim, "rflow": rflow, "heun": heun, "dpmpp-2m": dpmpp_2m, "unipc": unipc}
 )
 """The samplers by the names that settings use."""
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lichen.config import SamplingConfig
-from lichen.diffusion import SAMPLERS, make_alphas_cumprod, noise_levels, vp_denoiser
+from lichen.config import SamplingConfig, check_sampler
+from lichen.diffusion import SAMPLERS, denoiser_of, noise_levels, process_of
 from lichen.images import write_sample
 from lichen.progress import Step, silent
 from lichen.sampling.folder import sample_identity, sample_name
@@ -83,7 +83,12 @@ def own_batches(indices: Sequence[int], batch_size: int, team: Team) -> list[int
 
 @torch.inference_mode()
 def draw_latents(generator: Generator, batch: int, config: SamplingConfig) -> Tensor:
-    """Batch number ``batch`` as normalised latents (B, L, *s)."""
+    """Batch number ``batch`` as normalised latents (B, L, *s).
+
+    Raises ConfigError for a sampler that the generator's objective does not support.
+    """
+    objective = generator.spec.objective
+    check_sampler(config.sampler, objective)
     device = next(generator.denoiser.parameters()).device
     images = range(batch * config.batch_size, (batch + 1) * config.batch_size)
     shape = generator.spec.latent_shape
@@ -92,9 +97,8 @@ def draw_latents(generator: Generator, batch: int, config: SamplingConfig) -> Te
         drawn = [torch.randn(shape, generator=_source(config.seed, image, step)) for image in images]
         return torch.stack(drawn).to(device)
 
-    schedule = make_alphas_cumprod()
-    sigmas = noise_levels(config.schedule, config.steps, schedule)
-    denoise = vp_denoiser(generator.denoiser, schedule, generator.spec.objective)
+    sigmas = noise_levels(config.schedule, config.steps, process_of(objective))
+    denoise = denoiser_of(generator.denoiser, objective)
     start = noise(-1) * float(sigmas[0])
     return SAMPLERS[config.sampler](denoise, start, sigmas, noise=noise)
 
