@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
@@ -67,6 +68,15 @@ def test_a_preset_is_its_sampler_schedule_and_steps_and_no_more(name: SamplingPr
     assert said.preset is None
     # the number in the name is what each image costs
     assert network_calls(said.sampler, said.steps) == int(name.rpartition("-")[2])
+
+
+def test_the_table_of_presets_in_the_documentation_is_the_one_in_use() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "how-to.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(.+?)` \| `(.+?)` \| `(.+?)` \| (\d+) \|", text, re.MULTILINE)
+    assert [(name, sampler, schedule, int(calls)) for name, sampler, schedule, calls in rows] == [
+        (name, preset.sampler, preset.schedule, network_calls(preset.sampler, preset.steps))
+        for name, preset in SAMPLING_PRESETS.items()
+    ]
 
 
 def test_what_is_changed_after_a_preset_stays_changed() -> None:

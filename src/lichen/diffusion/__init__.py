@@ -1,8 +1,8 @@
 """Noise schedule, objective and samplers: pure functions on torch tensors that know no networks and no files.
 
 Two frames. Networks are trained on x_t = alpha x0 + beta eps, at the levels of their objective's ``Process``. Samplers
-work in the sigma frame, x = x_t / alpha = x0 + sigma eps with sigma = beta / alpha, where every published solver is a few
-lines and serves every objective. ``denoiser_of`` is the bridge.
+work in the sigma frame, x = x_t / alpha = x0 + sigma eps with sigma = beta / alpha, where every published solver is a
+few lines and serves every objective. ``denoiser_of`` is the bridge.
 """
 
 from lichen.diffusion.denoiser import Denoise, Network, denoiser_of

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -98,11 +98,7 @@ class Process:
 
 def process_of(objective: Objective) -> Process:
     """The process that networks of ``objective`` are trained on."""
-    if objective == "flow":
-        return straight()
-    if objective in {"v", "epsilon"}:
-        return variance_preserving()
-    assert_never(objective)
+    return straight() if objective == "flow" else variance_preserving()
 
 
 def variance_preserving() -> Process:
