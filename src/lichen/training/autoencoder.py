@@ -68,6 +68,11 @@ def encode_set(
             raw[start : start + batch_size] = latents
         step(len(batch))
     team.add_up([raw])  # each image was left 0 by all processes but one
+    return normalised(raw)
+
+
+def normalised(raw: Tensor) -> Latents:
+    """Raw latents (N, L, *s), or images that are their own, brought to mean 0 and standard deviation 1 per channel."""
     axes = (0, *range(2, raw.ndim))
     shift, scale = raw.double().mean(axes).float(), raw.double().std(axes).float().clamp_min(1e-6)
     return Latents((raw - _per_channel(shift, raw)) / _per_channel(scale, raw), shift, scale)
