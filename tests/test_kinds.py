@@ -245,6 +245,7 @@ def test_without_an_autoencoder_sizes_need_only_suit_the_denoiser(tmp_path: Path
     assert spec_of(config, (3, 18, 18), np.eye(4), phantom_source("2d", 4)).latent_shape == (3, 18, 18)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method")  # torch's compiler uses what torch deprecates
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("kind", DENOISERS)
 def test_a_compiled_denoiser_computes_and_learns_what_it_does_uncompiled(kind: str) -> None:
