@@ -25,7 +25,7 @@ FRANCE = intensity("FR")
 def ahead(low_kwh: float, kwh: float, high_kwh: float, hours: float = 1.0) -> Forecast:
     energy = Energy(*(J_PER_KWH * part for part in (low_kwh, kwh, high_kwh)))
     seconds = Interval(3600 * hours * 0.9, 3600 * hours, 3600 * hours * 1.1)
-    return Forecast((PhaseForecast("train", 100, "image", seconds, energy),), 1.0, None)
+    return Forecast((PhaseForecast("diffusion", 100, "image", seconds, energy),), 1.0, None)
 
 
 def check(limits: BudgetConfig, plan: Forecast, spent: Energy = NO_READING, pue: float | None = 1.0) -> str | None:
@@ -35,7 +35,7 @@ def check(limits: BudgetConfig, plan: Forecast, spent: Energy = NO_READING, pue:
 def test_a_plan_whose_lower_edge_breaks_the_budget_is_refused_with_what_would_fit() -> None:
     with pytest.raises(BudgetError, match=r"2 to 4 kWh by its forecast, and --budget\.energy-kwh is 1") as caught:
         check(BudgetConfig(energy_kwh=1.0), ahead(2, 3, 4))
-    assert "about 25% of the work" in caught.value.fix
+    assert caught.value.fix.endswith("plan about 25% of the work: fewer --training.images-seen")
 
 
 def test_a_plan_that_straddles_the_budget_is_warned_of_and_one_within_is_not() -> None:

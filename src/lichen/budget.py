@@ -14,6 +14,13 @@ from lichen.config import BudgetConfig
 from lichen.energy import Energy, Forecast
 from lichen.errors import BudgetError, ConfigError
 
+_LEVERS = {
+    "autoencoder": "--autoencoder.images-seen",
+    "diffusion": "--training.images-seen",
+    "denoise": "--sampling.count",
+}
+"""Phase -> the setting by which it becomes shorter."""
+
 
 @dataclass(frozen=True)
 class Use:
@@ -60,13 +67,14 @@ class Budget:
         expected = spent + ahead.energy
         duration = ahead.duration_s
         hours = tuple((spent_s + seconds) / 3600 for seconds in (duration.low, duration.estimate, duration.high))
+        planned = {phase.phase for phase in ahead.phases}
+        levers = " or ".join(option for phase, option in _LEVERS.items() if phase in planned)
         warning = None
         for use in self.uses(expected, (hours[0], hours[1], hours[2])):
             if use.low > use.limit:
                 raise BudgetError(
                     f"this needs {use.words} by its forecast, and {use.option} is {number(use.limit)}",
-                    fix=f"raise it, or plan about {max(0.01, use.limit / use.high):.0%} of the work: fewer "
-                    "--training.images-seen, --autoencoder.images-seen or --sampling.count",
+                    fix=f"raise it, or plan about {max(0.01, use.limit / use.high):.0%} of the work: fewer {levers}",
                 )
             if use.high > use.limit:
                 warning = (

@@ -201,7 +201,8 @@ def about_run(summary: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         "spacing_mm": list(images["spacing_mm"]),
         "train_images": images["train_images"],
         "train_patients": images["train_patients"],
-        "parameters": model["autoencoder_parameters"] + model["denoiser_parameters"],
+        "parameters": (model["autoencoder_parameters"] or 0) + model["denoiser_parameters"],
+        **{name: model[name] for name in ("denoiser_kind", "space") if name in model},  # earlier summaries have none
         "images_seen": model["denoiser_images_seen"],
         "sampler": sampling["sampler"],
         "steps": sampling["steps"],

@@ -17,6 +17,8 @@ from lichen.place import embodied_of, place_of
 from lichen.runs import RunFolder, now, read_lines, read_log
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lichen.audit import AuditResult
     from lichen.chain import Data, Quality
     from lichen.training.generator import Generator
@@ -137,7 +139,8 @@ def energy_summary(phases: tuple[PhaseEnergy, ...], sessions: tuple[Session, ...
 
 def _units(config: RunConfig) -> dict[str, int]:
     """What tells a forecast of this run from one of another: images by phase."""
-    return {"autoencoder": config.autoencoder.images_seen, "diffusion": config.training.images_seen}
+    encoded = {} if config.autoencoder.kind == "none" else {"autoencoder": config.autoencoder.images_seen}
+    return {**encoded, "diffusion": config.training.images_seen}
 
 
 def _about_images(data: Data) -> dict[str, Any]:
@@ -156,16 +159,25 @@ def _about_images(data: Data) -> dict[str, Any]:
 
 
 def _about_model(config: RunConfig, generator: Generator, quality: Quality, images_seen: int) -> dict[str, Any]:
+    """The model; what tells of the autoencoder and its latents is None where there is none."""
+    spec = generator.spec
+    encoded = spec.autoencoder.kind != "none"
     return {
-        "autoencoder_parameters": sum(p.numel() for p in generator.autoencoder.parameters()),
-        "denoiser_parameters": sum(p.numel() for p in generator.denoiser.parameters()),
-        "latent_shape": list(generator.spec.latent_shape),
-        "latent_scale": generator.latent_scale.tolist(),
-        "objective": generator.spec.objective,
-        "autoencoder_images_seen": config.autoencoder.images_seen,
+        "space": "latent" if encoded else "pixel",
+        "autoencoder_parameters": _parameters(generator.autoencoder) if encoded else None,
+        "denoiser_kind": spec.denoiser.kind,
+        "denoiser_parameters": _parameters(generator.denoiser),
+        "latent_shape": list(spec.latent_shape) if encoded else None,
+        "latent_scale": generator.latent_scale.tolist() if encoded else None,
+        "objective": spec.objective,
+        "autoencoder_images_seen": config.autoencoder.images_seen if encoded else None,
         "denoiser_images_seen": images_seen,
         "reconstruction_l1": quality.reconstruction_l1,
     }
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(weights.numel() for weights in network.parameters())
 
 
 def images_kept(folder: RunFolder) -> int | None:

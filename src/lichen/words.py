@@ -23,12 +23,11 @@ def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
     images, model, sampling, audit = (summary[name] for name in ("images", "model", "sampling", "audit"))
     energy, share = summary["energy"], audit["resolution"]["detectable_share"]
     shape = " x ".join(map(str, images["shape"][1:]))
-    sizes = [f"{name} {model[f'{name}_parameters'] / 1e6:.2f} M" for name in ("autoencoder", "denoiser")]
     least = f"copies can be seen from a share of {share:.1%}" if share <= 1 else "no share of copies could be seen"
     rows = [
         ("images", f"{summary['label']}, grid {shape}: {_images(images, 'train')} to train on"),
         ("", f"{_images(images, 'held_out')} held out"),
-        ("model", f"{' and '.join(sizes)} parameters"),
+        ("model", _model(model)),
         ("samples", f"{audit['tested']} by {sampling['sampler']}, {sampling['network_calls']} network calls each"),
         ("energy", _energy(energy["total"], energy["phases"])),
         ("carbon", _carbon(summary["carbon"])),
@@ -38,6 +37,15 @@ def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
         ("report", str(folder / "report.html")),
     ]
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
+
+
+def _model(model: dict[str, Any]) -> str:
+    """Which networks, and how large: ``autoencoder 0.10 M and reversible denoiser 2.00 M parameters``."""
+    kind = model.get("denoiser_kind", "")  # summaries of earlier runs do not say it
+    denoiser = f"{kind} denoiser {model['denoiser_parameters'] / 1e6:.2f} M parameters".lstrip()
+    if model["autoencoder_parameters"] is None:
+        return f"{denoiser}, on the voxels themselves"
+    return f"autoencoder {model['autoencoder_parameters'] / 1e6:.2f} M and {denoiser}"
 
 
 def _flagged(audit: dict[str, Any]) -> str:

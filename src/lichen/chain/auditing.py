@@ -52,7 +52,8 @@ class Audited:
 def audit_samples(config: RunConfig, data: Data, folder: RunFolder, generator: Generator, watch: Watch) -> Audited:
     """Compare the samples of a run with its training patients, and write the run's ``audit.json``."""
     source = open_folder(folder.samples)
-    steps = _steps(config.audit, source, data.train, data.held_out, round_trip=True)
+    round_trip = through(generator)
+    steps = _steps(config.audit, source, data.train, data.held_out, round_trip=round_trip is not None)
     with watch.phase("audit", steps) as step:
         synthetic = load_samples(source, data.train, config.images.window, step)
         result = audit(
@@ -60,7 +61,7 @@ def audit_samples(config: RunConfig, data: Data, folder: RunFolder, generator: G
             data.train,
             data.held_out,
             config.audit,
-            round_trip=through(generator),
+            round_trip=round_trip,
             step=step,
             team=watch.team,
         )
@@ -106,8 +107,10 @@ def audit_with_run(run: RunFolder, options: AuditOptions, device: torch.device, 
     return _compare(options, sets, "crop-pad", round_trip, watch)
 
 
-def through(generator: Generator) -> RoundTrip:
-    """The way of images (B, C, *S) through the autoencoder of ``generator`` and back."""
+def through(generator: Generator) -> RoundTrip | None:
+    """The way of images (B, C, *S) through the autoencoder of ``generator`` and back; None where it has none."""
+    if generator.spec.autoencoder.kind == "none":
+        return None
 
     def round_trip(images: Tensor) -> Tensor:
         return torch.cat([restored(generator.autoencoder, batch) for batch in images.split(RESTORED_AT_ONCE)])

@@ -47,11 +47,9 @@ class Work:
         config, drawn = self.config, 0
         if self.count:
             drawn = math.ceil(self.count / config.sampling.batch_size) * config.sampling.batch_size
-        training = {
-            "autoencoder": config.autoencoder.images_seen,
-            "encode": self.train_images,
-            "diffusion": config.training.images_seen,
-        }
+        training = {"diffusion": config.training.images_seen}
+        if config.autoencoder.kind != "none":
+            training = {"autoencoder": config.autoencoder.images_seen, "encode": self.train_images, **training}
         return {**(training if self.train_images else {}), **({"denoise": drawn, "decode": drawn} if drawn else {})}
 
 
@@ -108,6 +106,7 @@ class _Probes:
             loss = autoencoder_loss(config.autoencoder.kl_weight)
             found["autoencoder"] = self._training(self._autoencoder, self._work.spec.image_shape, loss, recipe)
             found["encode"] = self._encoding()
+        if "diffusion" in units:
             recipe = recipe_for("diffusion", config.training, config.training)
             loss = denoiser_loss(config.training.objective, self._device)
             found["diffusion"] = self._training(self._denoiser, self._work.spec.latent_shape, loss, recipe)

@@ -23,8 +23,8 @@ class Quality:
 
     distance: KernelDistance | None
     """None where a set has too few patients to tell."""
-    reconstruction_l1: float
-    """Mean absolute error of the autoencoder on held-out images, in units of the range [-1, 1]."""
+    reconstruction_l1: float | None
+    """Mean absolute error of the autoencoder on held-out images, in units of the range [-1, 1]; None without one."""
 
 
 def judge_quality(generator: Generator, data: Data, synthetic: ImageSet, step: Step) -> Quality:
@@ -33,11 +33,14 @@ def judge_quality(generator: Generator, data: Data, synthetic: ImageSet, step: S
     enough = all(len(set(images.patients)) >= LEAST_PATIENTS for images in sets)
     enough &= len(synthetic.names) >= LEAST_COMPARED
     distance = kernel_distance(*sets, step=step) if enough else None
+    if generator.spec.autoencoder.kind == "none":
+        return Quality(distance, None)
     error = reconstruction_l1(generator.autoencoder, data.held_out.voxels[:MOST_RESTORED], batch_size=4, step=step)
     return Quality(distance, error)
 
 
-def quality_steps(data: Data, synthetic: ImageSet) -> int:
+def quality_steps(generator: Generator, data: Data, synthetic: ImageSet) -> int:
     """How many images a progress bar over ``judge_quality`` counts."""
     made, real = len(synthetic.names), len(data.held_out.names)
-    return made + real + min(made, len(data.train.names)) + min(real, MOST_RESTORED)
+    restored = 0 if generator.spec.autoencoder.kind == "none" else min(real, MOST_RESTORED)
+    return made + real + min(made, len(data.train.names)) + restored

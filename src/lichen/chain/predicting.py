@@ -112,18 +112,15 @@ class Prediction:
         """The forecast in lines for people."""
         config, found = self.config, self.found
         calls = network_calls(config.sampling.sampler, config.sampling.steps)
-        seen = (
-            f"autoencoder {whole(config.autoencoder.images_seen)}",
-            f"denoiser {whole(config.training.images_seen)}",
-        )
+        seen = {"autoencoder": config.autoencoder.images_seen, "denoiser": config.training.images_seen}
+        if config.autoencoder.kind == "none":
+            del seen["autoencoder"]
+        plan = " and ".join(f"{name} {whole(images)}" for name, images in seen.items())
         time, energy, carbon_g = found.duration_s, found.energy, self.carbon_g(found.energy)
         energy_span = energy_range_text(energy.low_j, energy.energy_j, energy.high_j)
         memory = self.peak_memory_bytes
         rows = [
-            (
-                "plan",
-                f"{' and '.join(seen)} images seen; {whole(config.sampling.count)} samples of {calls} network calls",
-            ),
+            ("plan", f"{plan} images seen; {whole(config.sampling.count)} samples of {calls} network calls"),
             ("time", f"{duration(time.estimate)} ({duration(time.low)} to {duration(time.high)})"),
             ("energy", f"{energy_text(energy.energy_j)} ({energy_span})"),
             ("carbon", "not measured" if carbon_g is None else self._carbon(carbon_g)),

@@ -95,7 +95,7 @@ def probes_planned(config: RunConfig) -> int:
 def make_probes(
     config: RunConfig, data: Data, spec: GeneratorSpec, autoencoder: nn.Module, latents: Latents, watch: Watch
 ) -> Probes:
-    """Probes with the images of a run: calibrated on held-out patients who went through the same autoencoder."""
+    """Probes with the images of a run: calibrated on held-out patients who went through the same autoencoder, if any."""
     settings = config.probe
     sampling = SamplingConfig(
         count=settings.samples, steps=STEPS, batch_size=BATCH_SIZE, seed=mix_seed(config.training.seed, "probe")
@@ -108,7 +108,9 @@ def make_probes(
         return torch.cat(drawn)[: settings.samples]
 
     def ready() -> Yardstick:
-        held_out = reconstruct(autoencoder, one_of_each(data.held_out), config.autoencoder.batch_size)
+        held_out = one_of_each(data.held_out)
+        if config.autoencoder.kind != "none":
+            held_out = reconstruct(autoencoder, held_out, config.autoencoder.batch_size)
         return yardstick(SCORE, data.train.voxels, data.train.patients, held_out)
 
     return Probes(config, draw, ready, watch)

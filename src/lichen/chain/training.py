@@ -17,7 +17,7 @@ from lichen.mirror import mirroring
 from lichen.runs import RunFolder
 from lichen.seeds import mix_seed
 from lichen.stopping import Stopped, deferred
-from lichen.training.autoencoder import Latents, autoencoder_loss, encode_set
+from lichen.training.autoencoder import Latents, autoencoder_loss, encode_set, normalised
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.generator import Generator, GeneratorSpec, load_generator, save_generator
 from lichen.training.loop import Loss, Recipe, images_seen, train
@@ -33,10 +33,13 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
         spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source)
         torch.manual_seed(mix_seed(config.training.seed, "weights"))
         autoencoder, denoiser = (network.to(device) for network in spec.build())
-        autoencoder = train_autoencoder(autoencoder, config, data.train.voxels, folder, watch)
-        with watch.phase("encode", len(data.train.voxels)) as step:
-            batch_size = config.autoencoder.batch_size
-            latents = encode_set(autoencoder, data.train.voxels, batch_size, step=step, team=team)
+        if config.autoencoder.kind == "none":
+            latents = normalised(data.train.voxels)
+        else:
+            autoencoder = train_autoencoder(autoencoder, config, data.train.voxels, folder, watch)
+            with watch.phase("encode", len(data.train.voxels)) as step:
+                batch_size = config.autoencoder.batch_size
+                latents = encode_set(autoencoder, data.train.voxels, batch_size, step=step, team=team)
         looks = make_probes(config, data, spec, autoencoder, latents, watch)
         denoiser = train_denoiser(denoiser, config, latents, folder, watch, looks)
         if team.leads:

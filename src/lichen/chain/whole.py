@@ -45,7 +45,7 @@ def run(
             audited = audit_samples(config, data, folder, generator, watch)
             result, synthetic = audited.result, audited.synthetic
             if team.leads:
-                with watch.phase("quality", quality_steps(data, synthetic)) as step:
+                with watch.phase("quality", quality_steps(generator, data, synthetic)) as step:
                     quality = judge_quality(generator, data, synthetic, step)
             team.wait()  # until the others' traces are whole but for their end
         if team.leads:

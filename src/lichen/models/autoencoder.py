@@ -7,13 +7,17 @@ import math
 from torch import Tensor, nn
 
 from lichen.config import AutoencoderConfig
+from lichen.models.identity import Identity
 
 
 def build_autoencoder(config: AutoencoderConfig, *, spatial_dims: int, image_channels: int) -> nn.Module:
     """An untrained autoencoder for images of shape (B, image_channels, *S), S divisible by ``downsampling(config)``.
 
-    Without attention at the bottom: at clinical size it would be the one layer that does not fit.
+    Without attention at the bottom: at clinical size it would be the one layer that does not fit. Of kind "none" it is
+    the identity.
     """
+    if config.kind == "none":
+        return Identity()
     from monai.networks.nets import AutoencoderKL
 
     levels = len(config.channels)
@@ -34,7 +38,12 @@ def build_autoencoder(config: AutoencoderConfig, *, spatial_dims: int, image_cha
 
 def downsampling(config: AutoencoderConfig) -> int:
     """How many voxels along an axis become one latent voxel."""
-    return int(2 ** (len(config.channels) - 1))
+    return 1 if config.kind == "none" else int(2 ** (len(config.channels) - 1))
+
+
+def latent_channels(config: AutoencoderConfig, image_channels: int) -> int:
+    """Channels of what the denoiser works on: of the latent, or of the image where nothing encodes it."""
+    return image_channels if config.kind == "none" else config.latent_channels
 
 
 def encode(autoencoder: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from lichen.runs import read_log
 
 Rows = tuple[tuple[str, str], ...]
 
+_SPACES = {"latent": "latents of the autoencoder", "pixel": "the voxels themselves, without an autoencoder"}
 _BOUND_FILES = ("summary.json", "config.yaml", "log.jsonl", "audit/audit.json")
 
 
@@ -125,7 +126,7 @@ def _cards(facts: Facts, cost: CostSection) -> tuple[tuple[str, str, str], ...]:
     return (
         ("Trained on", _counted(images.number("train_images"), "image"), _patients(images, "train_patients")),
         ("Held out", _counted(images.number("held_out_images"), "image"), _patients(images, "held_out_patients")),
-        ("Model", NOT_RECORDED if parameters is None else f"{_compact(parameters)} parameters", _objective(model)),
+        ("Model", NOT_RECORDED if parameters is None else f"{_compact(parameters)} parameters", _about_model(model)),
         (
             "Made",
             _counted(sampling.number("count"), "image"),
@@ -162,6 +163,8 @@ def _was_run(facts: Facts) -> tuple[tuple[str, Rows], ...]:
         "Model": (
             ("Autoencoder", f"{whole(model.number('autoencoder_parameters'))} parameters"),
             ("Denoiser", f"{whole(model.number('denoiser_parameters'))} parameters"),
+            ("Kind of denoiser", model.text("denoiser_kind") or NOT_RECORDED),
+            ("Works on", _SPACES.get(model.text("space") or "", NOT_RECORDED)),
             (
                 "Predicts",
                 {"v": "v (velocity)", "epsilon": "epsilon (the noise)"}.get(
@@ -233,9 +236,11 @@ def _patients(images: Facts, key: str) -> str:
     return "" if number is None else f"of {plural(number, 'patient')}"
 
 
-def _objective(model: Facts) -> str:
-    objective = model.text("objective")
-    return f"{objective}-prediction" if objective else ""
+def _about_model(model: Facts) -> str:
+    """``reversible, pixel space, v-prediction``, as far as it is known."""
+    words = ((model.text("space"), "{} space"), (model.text("objective"), "{}-prediction"))
+    known = [model.text("denoiser_kind"), *(form.format(word) for word, form in words if word)]
+    return ", ".join(filter(None, known))
 
 
 def _plain(number: float | None) -> str:

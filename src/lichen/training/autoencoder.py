@@ -68,9 +68,16 @@ def encode_set(
             raw[start : start + batch_size] = latents
         step(len(batch))
     team.add_up([raw])  # each image was left 0 by all processes but one
-    axes = (0, *range(2, raw.ndim))
-    shift, scale = raw.double().mean(axes).float(), raw.double().std(axes).float().clamp_min(1e-6)
-    return Latents((raw - _per_channel(shift, raw)) / _per_channel(scale, raw), shift, scale)
+    return normalised(raw)
+
+
+def normalised(raw: Tensor) -> Latents:
+    """Raw latents (N, L, *s), or images that are their own, brought to mean 0 and standard deviation 1 per channel."""
+    mean = raw.mean((0, *range(2, raw.ndim)), dtype=torch.float64)
+    # image by image: in double precision a whole set of volumes may not fit
+    squares = sum((image - _per_channel(mean, raw)[0]).square().flatten(1).sum(1) for image in raw)
+    shift, scale = mean.float(), (squares / (raw.numel() / len(mean) - 1)).sqrt().float().clamp_min(1e-6)
+    return Latents((raw - _per_channel(shift, raw)).div_(_per_channel(scale, raw)), shift, scale)
 
 
 @torch.inference_mode()

@@ -60,19 +60,16 @@ class GeneratorSpec:
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """(L, *s) of the latents."""
+        """(L, *s) of the latents; that of the images where there is no autoencoder."""
         factor = autoencoders.downsampling(self.autoencoder)
-        return (self.autoencoder.latent_channels, *(math.ceil(n / factor) for n in self.image_shape[1:]))
+        channels = autoencoders.latent_channels(self.autoencoder, self.image_shape[0])
+        return (channels, *(math.ceil(n / factor) for n in self.image_shape[1:]))
 
     def build(self) -> tuple[nn.Module, nn.Module]:
         """The untrained (autoencoder, denoiser)."""
         return (
             build_autoencoder(self.autoencoder, spatial_dims=self.spatial_dims, image_channels=self.image_shape[0]),
-            build_denoiser(
-                self.denoiser,
-                spatial_dims=self.spatial_dims,
-                latent_channels=self.autoencoder.latent_channels,
-            ),
+            build_denoiser(self.denoiser, spatial_dims=self.spatial_dims, latent_channels=self.latent_shape[0]),
         )
 
 
@@ -120,7 +117,7 @@ def load_generator(path: Path, device: torch.device) -> Generator:
     for network, size in ((autoencoder, spec.image_shape[1:]), (denoiser, spec.latent_shape[1:])):
         set_layout(network.to(device), fast_layout(size, device)).eval().requires_grad_(False)
     latent = without_prefix("latent", tensors)
-    shape = (spec.autoencoder.latent_channels,)
+    shape = spec.latent_shape[:1]
     if any(name not in latent or latent[name].shape != shape for name in ("shift", "scale")):
         raise CheckpointError(f"{path} has no latent scale", fix="train again; sampling without it gives noise")
     return Generator(spec, autoencoder, denoiser, latent["shift"], latent["scale"], sha256_of(path))
@@ -146,6 +143,7 @@ def _read_model(
 def _refuse_absurd(spec: GeneratorSpec, tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError where the networks would need more than the file can fill: building them may take for ever."""
     values = sum(tensor.numel() for tensor in tensors.values())
-    widest = max(*spec.autoencoder.channels, *spec.denoiser.channels, spec.autoencoder.latent_channels)
-    if widest > values or max(spec.autoencoder.blocks, spec.denoiser.blocks) > len(tensors):
+    networks = (spec.denoiser,) if spec.autoencoder.kind == "none" else (spec.autoencoder, spec.denoiser)
+    widest = max(spec.latent_shape[0], *(channels for network in networks for channels in network.channels))
+    if widest > values or max(network.blocks for network in networks) > len(tensors):
         raise ValueError("a larger model than its weights")
