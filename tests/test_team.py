@@ -127,6 +127,25 @@ def test_two_processes_have_equal_weights_after_uneven_batches(worked: Path) -> 
         assert torch.allclose(weights, alone[name], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["standard", "reversible"])
+def test_two_processes_train_the_denoiser_that_one_trains_up_to_rounding(worked: Path, kind: str) -> None:
+    alone, first, second = (load_file(worked / f"{kind}-{who}.safetensors") for who in ("0-of-1", "0-of-2", "1-of-2"))
+    for name, weights in first.items():
+        assert torch.equal(weights, second[name])
+        torch.testing.assert_close(weights, alone[name], rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["standard", "reversible"])
+def test_data_parallelism_of_torch_finds_the_gradients_of_one_process(worked: Path, kind: str) -> None:
+    alone, first, second = (
+        load_file(worked / f"gradients-{kind}-{who}.safetensors") for who in ("0-of-1", "0-of-2", "1-of-2")
+    )
+    assert first.keys() == alone.keys()
+    for name, gradient in first.items():
+        assert torch.equal(gradient, second[name])
+        torch.testing.assert_close(gradient, alone[name], rtol=1e-3, atol=1e-5)
+
+
 def test_two_processes_stop_at_the_same_step_although_one_is_asked(worked: Path) -> None:
     assert json.loads((worked / "stopped-0-of-2.json").read_text()) == {"images_seen": 15, "saved": True}
     assert json.loads((worked / "stopped-1-of-2.json").read_text()) == {"images_seen": 15, "saved": True}

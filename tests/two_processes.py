@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lichen.audit import audit
-from lichen.config import AuditConfig
+from lichen.config import AuditConfig, DenoiserConfig, DenoiserKind
+from lichen.diffusion import make_alphas_cumprod
 from lichen.images import ImageSet
+from lichen.models.denoiser import build_denoiser
 from lichen.stopping import Stopped
 from lichen.team import Team, joined
 from lichen.training.checkpoint import load_tensors
+from lichen.training.denoiser import denoiser_loss
 from lichen.training.draws import Draws
 from lichen.training.loop import Probing, Recipe, train
 
@@ -31,6 +35,8 @@ RECIPE = Recipe(
     seed=3,
     checkpoint_every_s=1e9,
 )
+
+KINDS: tuple[DenoiserKind, ...] = ("standard", "reversible")
 
 
 def noisy_loss(network: nn.Module, batch: Tensor, draws: Draws) -> Tensor:
@@ -84,6 +90,30 @@ def probe(folder: Path, name: str, team: Team, images: Tensor) -> None:
     (folder / f"probed-{name}.json").write_text(json.dumps({"looks": looks, "weights": total}))
 
 
+def denoise(folder: Path, name: str, team: Team, images: Tensor) -> None:
+    """Train each kind of denoiser on voxels, and keep the gradients that torch's own data parallelism finds."""
+    loss = denoiser_loss("v", make_alphas_cumprod())
+    for kind in KINDS:
+        torch.manual_seed(0)
+        config = DenoiserConfig(kind=kind, channels=(16, 16), blocks=1, head_channels=8)
+        denoiser = build_denoiser(config, spatial_dims=2, latent_channels=1)
+        with torch.no_grad():  # an untrained denoiser returns 0, whatever it is given
+            for weights in denoiser.parameters():
+                weights.add_(0.05 * torch.randn_like(weights))
+        if team.size > 1:
+            parallel = nn.parallel.DistributedDataParallel(denoiser)
+            part = team.part(4)
+            parallel(images[:4][part], torch.arange(100, 500, 100)[part]).square().mean().backward()
+        else:
+            denoiser(images[:4], torch.arange(100, 500, 100)).square().mean().backward()
+        found = {key: weights.grad.clone() for key, weights in denoiser.named_parameters() if weights.grad is not None}
+        save_file(found, folder / f"gradients-{kind}-{name}.safetensors")
+        state = folder / f"{kind}-of-{team.size}.safetensors"
+        slow = replace(RECIPE, learning_rate=1e-4)  # Adam turns rounding errors into steps where a gradient is 0
+        average = train(denoiser, images, loss, slow, state_path=state, log=lambda _: None, team=team)
+        save_file(dict(average.state_dict()), folder / f"{kind}-{name}.safetensors")
+
+
 def image_set(images: Tensor, who: str) -> ImageSet:
     """Each image of a patient of its own."""
     names = tuple(f"{who}-{number}" for number in range(len(images)))
@@ -101,6 +131,7 @@ def main() -> None:
         save_file(dict(average.state_dict()), folder / f"weights-{name}.safetensors")
         stop(folder, name, team, images)
         probe(folder, name, team, images)
+        denoise(folder, name, team, images)
         sets = (images[:7] + 0.01, images[:21], images[21:])
         made, known, held_out = (image_set(part, who) for part, who in zip(sets, ("s", "t", "r"), strict=True))
         found = audit(made, known, held_out, AuditConfig(scores=("pearson",), self_test=0), team=team)

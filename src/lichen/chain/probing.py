@@ -95,7 +95,7 @@ def probes_planned(config: RunConfig) -> int:
 def make_probes(
     config: RunConfig, data: Data, spec: GeneratorSpec, autoencoder: nn.Module, latents: Latents, watch: Watch
 ) -> Probes:
-    """Probes with the images of a run: calibrated on held-out patients who went through the same autoencoder, if any."""
+    """Probes with the images of a run: calibrated on held-out patients who went through the autoencoder, if any."""
     settings = config.probe
     sampling = SamplingConfig(
         count=settings.samples, steps=STEPS, batch_size=BATCH_SIZE, seed=mix_seed(config.training.seed, "probe")

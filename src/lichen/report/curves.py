@@ -25,7 +25,9 @@ class Curve:
 
 def curves_section(log: Mapping[str, Sequence[object]]) -> tuple[Curve, ...]:
     """The curves of a log by phase (``lichen.runs.read_log``); none where no phase logged a loss."""
-    curves = tuple(_curve(phase, title, _points(log[phase], "loss")) for phase, title in _TITLES.items() if phase in log)
+    curves = tuple(
+        _curve(phase, title, _points(log[phase], "loss")) for phase, title in _TITLES.items() if phase in log
+    )
     curves += _probes(log)
     return curves if any(curve.chart for curve in curves) else ()
 
