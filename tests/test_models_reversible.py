@@ -18,6 +18,7 @@ from lichen.config import DenoiserConfig
 from lichen.errors import ConfigError
 from lichen.models import ReversibleUNet, check_gradients
 from lichen.models.denoiser import build_denoiser, downsampling
+from lichen.models.layout import set_layout
 from lichen.models.reversible.branches import AttentionBranch, ConvolutionBranch
 from lichen.models.reversible.chain import Chain, Coupling, Step
 from lichen.models.reversible.resampling import Descent, depth_to_space, space_to_depth
@@ -37,7 +38,7 @@ def unet(dims: int = 2, **settings: Any) -> ReversibleUNet:
     network = ReversibleUNet(dims, 2, 2, **chosen)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.05 * torch.randn_like(parameter)
+            parameter.add_(0.05 * torch.randn_like(parameter))
     return network
 
 
@@ -54,8 +55,8 @@ def gradients(network: nn.Module, x: Tensor, timesteps: Tensor) -> dict[str, Ten
 
 def assert_close(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert one.keys() == other.keys()
-    for name in one:
-        torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5, msg=name)
+    for name, gradient in one.items():
+        torch.testing.assert_close(gradient, other[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -108,13 +109,17 @@ def test_gradients_are_those_of_ordinary_autograd(dims: int) -> None:
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize("layout", ["contiguous", "channels last"])
-def test_on_a_grid_gradients_are_bitwise_those_of_ordinary_autograd(dims: int, bf16: bool, layout: str) -> None:
+def test_on_a_grid_gradients_are_bitwise_those_of_ordinary_autograd(dims: int, bf16: bool) -> None:
     network = unet(dims, grid=GRID)
-    if layout == "channels last":
-        network.to(memory_format=torch.channels_last if dims == 2 else torch.channels_last_3d)  # type: ignore[call-overload]
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         assert check_gradients(network, *images(dims)).bitwise
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_gradients_hold_with_weights_in_channels_last_order(dims: int) -> None:
+    network = set_layout(unet(dims), torch.channels_last if dims == 2 else torch.channels_last_3d)
+    assert isinstance(network, ReversibleUNet)
+    assert check_gradients(network, *images(dims)).largest < 1e-5
 
 
 def test_without_a_grid_the_recomputed_state_is_not_exact() -> None:
@@ -126,7 +131,7 @@ def test_a_wrong_inverse_is_found() -> None:
     coupling = network.chain.steps[0]
     assert isinstance(coupling, Coupling)
     undo = coupling.undo
-    coupling.undo = lambda state, towards, embedding: undo((state[0] + 0.1, state[1]), towards, embedding)  # type: ignore[method-assign]
+    coupling.undo = lambda state, towards, embedding: undo((state[0].flip(-1), state[1]), towards, embedding)  # type: ignore[method-assign]
     assert check_gradients(network, *images()).largest > 1e-3
 
 
@@ -219,17 +224,18 @@ class Alive(TorchDispatchMode):
 
 
 def peak(network: ReversibleUNet) -> int:
-    """Bytes beyond weights and their gradients."""
+    """Bytes beyond the weights."""
     with Alive() as alive:
         network(torch.randn(1, 2, 32, 32), torch.ones(1)).square().sum().backward()
-    return alive.peak - sum(4 * p.numel() for p in network.parameters())
+    return alive.peak
 
 
-def test_memory_does_not_grow_with_depth() -> None:
+def test_memory_grows_with_depth_by_the_gradients_of_the_weights_alone() -> None:
     shallow, deep = (unet(num_res_blocks=blocks, attention_levels=(False, False)) for blocks in (1, 4))
-    assert peak(deep) < 1.02 * peak(shallow)
+    added = sum(4 * p.numel() for p in deep.parameters()) - sum(4 * p.numel() for p in shallow.parameters())
+    assert peak(deep) - peak(shallow) < 1.1 * added
     shallow.invert = deep.invert = False
-    assert peak(deep) > 2 * peak(shallow)
+    assert peak(deep) - peak(shallow) > 5 * added
 
 
 def test_torch_compile_gives_the_same_outputs_and_gradients() -> None:

@@ -20,6 +20,8 @@ class NormSiLU(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, *S) -> (B, C, *S)."""
+        if not torch.is_grad_enabled():
+            return self._activated(x)
         activated: Tensor = checkpoint(self._activated, x, use_reentrant=False, preserve_rng_state=False)
         return activated
 

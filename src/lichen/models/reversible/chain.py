@@ -96,6 +96,11 @@ def run_reversibly(step: Step, state: State, embedding: Tensor) -> State:
     """``step(state, embedding)`` with the same gradients, of which only the result is stored for backward."""
     if not torch.is_grad_enabled():
         return step(state, embedding)  # type: ignore[no-any-return]  # nn.Module's call is untyped
+    return _recorded(step, state, embedding)
+
+
+@torch._disable_dynamo  # noqa: SLF001  # as torch.compiler.disable, but without importing the compiler at once
+def _recorded(step: Step, state: State, embedding: Tensor) -> State:
     names, parameters = zip(*step.named_parameters(), strict=True)
     after: State = _Reversible.apply(step, names, *state, embedding, *parameters)  # type: ignore[no-untyped-call]
     return after
