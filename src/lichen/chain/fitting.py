@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from lichen.chain.begin import has_weights
 from lichen.chain.data import Data
 from lichen.chain.measures import AS_IT_IS, Trained, measures, together, trained_networks
 from lichen.chain.training import spec_of
-from lichen.config import RunConfig
+from lichen.config import RunConfig, TrainingConfig
 from lichen.diffusion import make_alphas_cumprod
 from lichen.errors import BudgetError
 from lichen.memory import Option, TrainingMemory, choose, estimate_training_memory, gigabytes, smallest_budget
@@ -42,7 +43,7 @@ class MemoryTable:
     begun: bool
     """Whether weights are there already, which no measure may change."""
 
-    def chosen(self) -> Mapping[Trained, Option] | None:
+    def chosen(self) -> Mapping[Trained, Option]:
         """The cheapest option of each network within the budget; without a budget the first of each.
 
         Raises:
@@ -51,7 +52,7 @@ class MemoryTable:
         budget_gb = self.config.memory.budget_gb
         found = self.within(math.inf if budget_gb is None else budget_gb * 1e9)
         if found is None:
-            least = _gb_up(smallest_budget(self.options))
+            least = gigabytes_up(smallest_budget(self.options))
             heaviest = max(self.options, key=lambda network: min(_peaks(self.options[network])))
             raise BudgetError(
                 f"--memory.budget-gb is {budget_gb:g}, and no measure makes training fit: the smallest budget that "
@@ -62,7 +63,7 @@ class MemoryTable:
 
     def within(self, budget_bytes: float) -> Mapping[Trained, Option] | None:
         """The cheapest option of each network within ``budget_bytes``, or None."""
-        return choose(self.options, budget_bytes)  # type: ignore[return-value]  # its keys are those of the options
+        return choose(self.options, budget_bytes)
 
     def settings(self, chosen: Mapping[Trained, Option]) -> RunConfig:
         """The run's settings with the options ``chosen``."""
@@ -150,7 +151,6 @@ def within_memory(config: RunConfig, data: Data, folder: RunFolder, device: torc
         return config
     table = table_of_run(config, data, folder, device, watch)
     chosen = table.chosen()
-    assert chosen is not None
     settled = table.settings(chosen)
     watch.tell(table.in_words(chosen))
     if watch.team.leads:
@@ -171,7 +171,7 @@ def reckon(
     """Estimate every way to train the networks of a run; takes seconds, no memory and no random numbers."""
     options = {
         network: [
-            Option(name, way.training.precision, estimate(network, spec, way, device, processes))
+            Option(name, way.training.precision, _of_way(network, spec, way, device, processes))
             for name, way in measures(config, network, begun=begun).items()
         ]
         for network in trained_networks(config)
@@ -179,18 +179,25 @@ def reckon(
     return MemoryTable(config, device, options, begun)
 
 
+def _of_way(
+    network: Trained, spec: GeneratorSpec, way: RunConfig, device: torch.device, processes: int
+) -> TrainingMemory:
+    spec = replace(spec, autoencoder=way.autoencoder, denoiser=way.denoiser)
+    return estimate(network, spec, way.training, device, processes)
+
+
+@lru_cache(maxsize=32)
 def estimate(
-    network: Trained, spec: GeneratorSpec, config: RunConfig, device: torch.device, processes: int = 1
+    network: Trained, spec: GeneratorSpec, training: TrainingConfig, device: torch.device, processes: int = 1
 ) -> TrainingMemory:
     """The memory of a step of one network's training, with the averaged weights, in each of so many processes."""
-    spec = replace(spec, autoencoder=config.autoencoder, denoiser=config.denoiser)
     if network == "autoencoder":
-        index, batch_size, shape = 0, config.autoencoder.batch_size, spec.image_shape
-        shape = shape if config.autoencoder.crop is None else (shape[0], *config.autoencoder.crop)
-        loss = autoencoder_loss(config.autoencoder.kl_weight)
+        own = spec.autoencoder
+        index, batch_size, loss = 0, own.batch_size, autoencoder_loss(own.kl_weight)
+        shape = spec.image_shape if own.crop is None else (spec.image_shape[0], *own.crop)
     else:
-        index, batch_size, shape = 1, config.training.batch_size, spec.latent_shape
-        loss = denoiser_loss(config.training.objective, make_alphas_cumprod())
+        index, batch_size, shape = 1, training.batch_size, spec.latent_shape
+        loss = denoiser_loss(training.objective, make_alphas_cumprod())
     layout = fast_layout(shape[1:], device)
     part = slice(0, math.ceil(batch_size / processes))
 
@@ -201,7 +208,7 @@ def estimate(
         lambda: set_layout(spec.build()[index], layout),
         lambda: torch.empty(part.stop, *shape).to(memory_format=layout),
         of_batch,
-        precision=config.training.precision,
+        precision=training.precision,
         averaged=True,
     )
 
@@ -211,11 +218,11 @@ def has_fast_bf16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _peaks(options: Sequence[Option]) -> list[int]:
-    return [option.memory.peak_bytes for option in options]
-
-
-def _gb_up(count: int) -> str:
-    """Bytes as GB, rounded up at the third digit, so that a budget of so much is enough."""
+def gigabytes_up(count: int) -> str:
+    """Bytes as a number of GB, rounded up at the third digit, so that a budget of so much is enough."""
     unit = 10 ** (math.floor(math.log10(count)) - 2)
     return f"{math.ceil(count / unit) * unit / 1e9:.12g}"
+
+
+def _peaks(options: Sequence[Option]) -> list[int]:
+    return [option.memory.peak_bytes for option in options]

@@ -50,7 +50,8 @@ def with_measures(config: RunConfig, before: RunConfig) -> RunConfig:
     if before.denoiser.kind == "reversible":
         config = _changed(config, kind="reversible")
     for network in trained_networks(config):
-        if getattr(before, network).checkpointing and not (network == "denoiser" and config.denoiser.kind != "standard"):
+        recomputes = network == "denoiser" and config.denoiser.kind == "reversible"
+        if getattr(before, network).checkpointing and not recomputes:
             config = _changed(config, checkpointed=network)
     return config
 
@@ -58,7 +59,7 @@ def with_measures(config: RunConfig, before: RunConfig) -> RunConfig:
 def together(ways: dict[Trained, RunConfig], config: RunConfig) -> RunConfig:
     """``config`` with each network's settings from its own way, all of which have one precision."""
     for network, way in ways.items():
-        config = replace(config, **{network: getattr(way, network)}, training=way.training)  # type: ignore[arg-type]
+        config = replace(config, **{network: getattr(way, network)}, training=way.training)
     return config
 
 

@@ -1,6 +1,6 @@
 """How much memory work takes: estimated before it begins, measured while it runs."""
 
-from lichen.memory.choosing import Option, Options, choose, smallest_budget
+from lichen.memory.choosing import Option, choose, smallest_budget
 from lichen.memory.resident import Peak, peak_memory
 from lichen.memory.training import (
     TrainingMemory,
@@ -12,7 +12,6 @@ from lichen.memory.training import (
 
 __all__ = [
     "Option",
-    "Options",
     "Peak",
     "TrainingMemory",
     "choose",

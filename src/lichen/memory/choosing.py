@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lichen.memory.training import Precision, TrainingMemory
+
+Network = TypeVar("Network", bound=str)
+"""What networks are called by."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +21,11 @@ class Option:
     memory: TrainingMemory
 
 
-Options = Mapping[str, Sequence[Option]]
-"""For each network its options, the cheapest first."""
-
-
-def choose(options: Options, budget_bytes: float) -> dict[str, Option] | None:
+def choose(options: Mapping[Network, Sequence[Option]], budget_bytes: float) -> dict[Network, Option] | None:
     """For each network the first option within ``budget_bytes``, all of one precision; None where there is none.
 
-    The precision is the first, in the networks' own order, in which all of them fit.
+    Options are in order, the cheapest first. The precision is the first of the options in
+    which all of them fit.
     """
     for precision in _precisions(options):
         chosen = {
@@ -37,13 +38,13 @@ def choose(options: Options, budget_bytes: float) -> dict[str, Option] | None:
     return None
 
 
-def smallest_budget(options: Options) -> int:
+def smallest_budget(options: Mapping[Network, Sequence[Option]]) -> int:
     """The fewest bytes within which ``choose`` finds an option for each network."""
     peaks = sorted({option.memory.peak_bytes for ways in options.values() for option in ways})
     return next(peak for peak in peaks if choose(options, peak) is not None)
 
 
-def _precisions(options: Options) -> Sequence[Precision]:
+def _precisions(options: Mapping[Network, Sequence[Option]]) -> Sequence[Precision]:
     return list(dict.fromkeys(option.precision for ways in options.values() for option in ways))
 
 

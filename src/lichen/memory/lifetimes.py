@@ -36,7 +36,7 @@ class Lifetimes(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self.flops = 0
         self._alive: dict[int, int] = {}
         self._sizes: list[int] = []

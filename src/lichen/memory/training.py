@@ -95,7 +95,7 @@ def measure_peak_memory(work: Callable[[], object], device: torch.device) -> int
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         work()
-        return torch.cuda.max_memory_allocated(device)
+        return int(torch.cuda.max_memory_allocated(device))
     with Lifetimes() as lifetimes:
         work()
     return lifetimes.peak_bytes()
@@ -148,10 +148,9 @@ def _fake(network: nn.Module) -> None:
     """Give a network on the meta device fake weights; ``Module.to`` cannot."""
     made: dict[int, Tensor] = {}
     for module in network.modules():
-        for tensors in (module._parameters, module._buffers):  # noqa: SLF001 (no public name keeps shared ones shared)
-            for name, tensor in tensors.items():
-                if tensor is not None:
-                    tensors[name] = made.setdefault(id(tensor), _like(tensor))
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        for name, tensor in own:
+            setattr(module, name, made.setdefault(id(tensor), _like(tensor)))
 
 
 def _like(tensor: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def checkpoint_blocks(network: nn.Module, blocks: Iterable[nn.Module] | None = N
     if not found:
         raise ValueError(f"{type(network).__name__} has no blocks of MONAI's; name those to checkpoint")
     for block in found:
-        block.__class__ = _recomputing(type(block))
+        block.__class__ = _recomputing(type(block))  # type: ignore[arg-type]  # a class is hashable
     return network
 
 
