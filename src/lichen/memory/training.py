@@ -96,7 +96,8 @@ def measure_peak_memory(work: Callable[[], object], device: torch.device) -> int
         torch.cuda.reset_peak_memory_stats(device)
         work()
         return int(torch.cuda.max_memory_allocated(device))
-    with Lifetimes() as lifetimes:
+    lifetimes = Lifetimes()
+    with lifetimes:
         work()
     return lifetimes.peak_bytes()
 
