@@ -224,20 +224,21 @@ class Alive(TorchDispatchMode):
 
 
 def peak(network: ReversibleUNet) -> int:
-    """Bytes beyond the weights."""
+    """Bytes, with those of the weights."""
     with Alive() as alive:
         network(torch.randn(1, 2, 32, 32), torch.ones(1)).square().sum().backward()
     return alive.peak
 
 
-def test_memory_grows_with_depth_by_the_gradients_of_the_weights_alone() -> None:
+def test_memory_grows_with_depth_by_the_weights_and_their_gradients_alone() -> None:
     shallow, deep = (unet(num_res_blocks=blocks, attention_levels=(False, False)) for blocks in (1, 4))
-    added = sum(4 * p.numel() for p in deep.parameters()) - sum(4 * p.numel() for p in shallow.parameters())
+    added = sum(8 * p.numel() for p in deep.parameters()) - sum(8 * p.numel() for p in shallow.parameters())
     assert peak(deep) - peak(shallow) < 1.1 * added
     shallow.invert = deep.invert = False
-    assert peak(deep) - peak(shallow) > 5 * added
+    assert peak(deep) - peak(shallow) > 3 * added
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler's own look at what it goes on with
 def test_torch_compile_gives_the_same_outputs_and_gradients() -> None:
     network, (x, t) = unet(), images()
     expected, eager = gradients(network, x, t), network(x, t).detach()

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
+from lichen.chain.measures import with_measures
 from lichen.config import RunConfig, TrainingConfig, check_sampler
 from lichen.errors import DependencyError, RunError
 from lichen.mirror import check_mirrors
@@ -20,6 +21,8 @@ SHAPING = {"images", "autoencoder", "denoiser", "training"}
 
 
 FREE = {
+    "autoencoder.checkpointing",
+    "denoiser.checkpointing",
     "training.checkpoint_every_s",
     "training.device",
     "training.mirror",
@@ -41,18 +44,30 @@ def holding(folder: RunFolder, team: Team) -> Iterator[None]:
         yield
 
 
-def begin(config: RunConfig, folder: RunFolder, team: Team) -> None:
-    """Keep the settings, once for the team, if they can be worked with at all."""
+def begin(config: RunConfig, folder: RunFolder, team: Team) -> RunConfig:
+    """Keep the settings, once for the team, if they can be worked with at all; return them, with the measures taken.
+
+    Measures for a memory budget that an earlier session took are taken again: on another machine the same budget might
+    choose others, and the weights would not fit.
+    """
     check_mirrors(config.training.mirror)
     check_sampler(config.sampling.sampler, config.training.objective)
+    if config.memory.budget_gb is not None and has_weights(folder) and folder.config.exists():
+        config = with_measures(config, load_settings(folder.config, RunConfig()))
     if team.leads:
         keep_config(config, folder)
     team.wait()
+    return config
+
+
+def has_weights(folder: RunFolder) -> bool:
+    """Whether training in ``folder`` has begun."""
+    return any(path for path in folder.checkpoints.glob("*.safetensors") if not path.name.startswith("."))
 
 
 def keep_config(config: RunConfig, folder: RunFolder) -> None:
     """Write the settings into a new run folder; refuse in an old one what would make other weights or samples."""
-    trained = any(path for path in folder.checkpoints.glob("*.safetensors") if not path.name.startswith("."))
+    trained = has_weights(folder)
     if trained and not folder.config.exists():
         raise RunError(
             f"{folder.path} holds weights and no config.yaml, so nobody knows how they were made",

@@ -23,12 +23,15 @@ from lichen.carbon import (
     place_text,
 )
 from lichen.chain.begin import at_work
+from lichen.chain.fitting import MemoryTable, reckon
 from lichen.chain.forecasting import Work, forecast
+from lichen.chain.out_of_memory import explaining, training_does_not_fit
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig, check_sampler, network_calls
 from lichen.energy import NO_READING, Energy, Forecast, find_meters
 from lichen.footprint import SYNTHESIS, TRAINING
 from lichen.images import MOST_PEEKED, choose_size, load_set, open_source, split_by_patient
+from lichen.memory import gigabytes
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
 from lichen.place import place_of
@@ -48,6 +51,8 @@ class Prediction:
     found: Forecast
     place: Intensity
     device: str
+    memory: MemoryTable
+    """What training takes, by estimate, in each way."""
 
     @property
     def peak_memory_bytes(self) -> int | None:
@@ -93,6 +98,7 @@ class Prediction:
             "energy_kwh": _kwh(self.found.energy),
             "carbon_g": None if carbon_g is None else asdict(carbon_g),
             "peak_memory_bytes": self.peak_memory_bytes,
+            "training_memory": self.memory.as_json(),
             "synthesis_overtakes_training_at": self.overtakes_at,
             "training": self._part(TRAINING),
             "synthesis": self._part(SYNTHESIS),
@@ -124,12 +130,19 @@ class Prediction:
             ("time", f"{duration(time.estimate)} ({duration(time.low)} to {duration(time.high)})"),
             ("energy", f"{energy_text(energy.energy_j)} ({energy_span})"),
             ("carbon", "not measured" if carbon_g is None else self._carbon(carbon_g)),
-            ("memory", "unknown" if memory is None else f"{memory / 1e9:.1f} GB at its peak, on the {self.device}"),
+            ("memory", "unknown" if memory is None else f"{gigabytes(memory)} at its peak, {self._measured()}"),
             ("split", self._split()),
             ("not in it", f"reading, {'probes, ' if config.probe.every else ''}audit and quality"),
             ("probed", f"{duration(found.probe_s)} of the real steps, on this machine; brackets: 90 % intervals"),
         ]
-        return "\n".join(f"{name:<9} {text}" for name, text in rows)
+        lines = [f"{name:<9} {text}" for name, text in rows]
+        estimated = "memory of a training step's tensors in each way, by estimate; compute against the first way:"
+        return "\n".join([*lines, "", estimated, *(f"  {line}" for line in self.memory.lines())])
+
+    def _measured(self) -> str:
+        if self.device == "cpu":
+            return "measured in the probe: the whole process, with the images it will hold"
+        return f"measured in the probe: PyTorch on the {self.device}"
 
     def _carbon(self, carbon_g: Range) -> str:
         if carbon_g.estimate is None:
@@ -168,7 +181,13 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
     place = _budget(config).place  # grams at an unknown place are said before anything is probed
     with at_work(config.training, ALONE) as device:
         work = _work(config)
-        return Prediction(config, work, forecast(work, device, find_meters()), place, device.type)
+        table = reckon(work.spec, config, device)
+        config = table.settings(table.chosen())
+        spec = replace(work.spec, autoencoder=config.autoencoder, denoiser=config.denoiser)
+        work = replace(work, spec=spec, config=config)
+        with explaining(lambda: training_does_not_fit(table)):
+            found = forecast(work, device, find_meters())
+        return Prediction(config, work, found, place, device.type, table)
 
 
 def _budget(config: RunConfig) -> Budget:

@@ -9,9 +9,11 @@ import torch
 
 from lichen.chain.auditing import audit_samples, check_scores
 from lichen.chain.begin import at_work, begin, holding
-from lichen.chain.data import read_images
+from lichen.chain.data import Data, read_images
 from lichen.chain.expecting import look_ahead, look_ahead_of_samples
+from lichen.chain.fitting import table_of_run, within_memory
 from lichen.chain.judging import judge_quality, quality_steps
+from lichen.chain.out_of_memory import explaining, sampling_does_not_fit, training_does_not_fit
 from lichen.chain.training import train_generator
 from lichen.config import RunConfig, SamplingConfig, check_sampler
 from lichen.footprint import SYNTHESIS
@@ -36,11 +38,11 @@ def run(
     """
     check_scores(config.audit)
     with holding(folder, team), at_work(config.training, team) as device:
-        begin(config, folder, team)
+        config = begin(config, folder, team)
         with watching(folder.path, config.carbon, quiet=quiet, team=team, budget=config.budget) as watch:
             data = read_images(config, watch)
-            look_ahead(config, data, folder, device, watch)
-            generator = train_generator(config, data, folder, device, watch)
+            config = within_memory(config, data, folder, device, watch)
+            generator = _trained(config, data, folder, device, watch)
             draw_missing(generator, config.sampling, folder.samples, watch)
             audited = audit_samples(config, data, folder, generator, watch)
             result, synthetic = audited.result, audited.synthetic
@@ -58,12 +60,21 @@ def run(
 def train_only(config: RunConfig, folder: RunFolder, *, quiet: bool = False, team: Team = ALONE) -> Path:
     """Train the generator in ``folder`` and return the path of its checkpoint. Repeating it resumes."""
     with holding(folder, team), at_work(config.training, team) as device:
-        begin(config, folder, team)
+        config = begin(config, folder, team)
         with watching(folder.path, config.carbon, quiet=quiet, team=team, budget=config.budget) as watch:
             data = read_images(config, watch)
-            look_ahead(config, data, folder, device, watch, samples=False)
-            train_generator(config, data, folder, device, watch)
+            config = within_memory(config, data, folder, device, watch)
+            _trained(config, data, folder, device, watch, samples=False)
     return folder.generator
+
+
+def _trained(
+    config: RunConfig, data: Data, folder: RunFolder, device: torch.device, watch: Watch, *, samples: bool = True
+) -> Generator:
+    """The finished generator, with the forecast before it."""
+    with explaining(lambda: training_does_not_fit(table_of_run(config, data, folder, device, watch))):
+        look_ahead(config, data, folder, device, watch, samples=samples)
+        return train_generator(config, data, folder, device, watch)
 
 
 def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch) -> int:
@@ -73,16 +84,19 @@ def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: 
     """
     generator = load_generator(checkpoint, device)
     check_sampler(config.sampler, generator.spec.objective)
-    look_ahead_of_samples(generator, config, folder, device, watch)
+    with explaining(lambda: sampling_does_not_fit(config, device)):
+        look_ahead_of_samples(generator, config, folder, device, watch)
     return draw_missing(generator, config, folder, watch)
 
 
 def draw_missing(generator: Generator, config: SamplingConfig, folder: Path, watch: Watch) -> int:
     """Draw the samples that ``folder`` lacks, under one bar for both phases; return how many that were."""
     missing, team = missing_samples(folder, generator, config), watch.team
+    device = next(generator.denoiser.parameters()).device
     team.wait()  # all have looked before one draws
     if missing:
-        with watch.bar("sampling", images_drawn(missing, config, team), SYNTHESIS) as step:
+        bar = watch.bar("sampling", images_drawn(missing, config, team), SYNTHESIS)
+        with explaining(lambda: sampling_does_not_fit(config, device)), bar as step:
             draw_samples(generator, missing, config, folder, phase=watch.trace.phase, step=step, team=team)
     team.wait()
     return len(missing)

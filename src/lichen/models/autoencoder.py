@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 
 from lichen.config import AutoencoderConfig
+from lichen.models.checkpointing import checkpoint_blocks
 from lichen.models.identity import Identity
 
 
@@ -33,7 +34,7 @@ def build_autoencoder(config: AutoencoderConfig, *, spatial_dims: int, image_cha
         with_encoder_nonlocal_attn=False,
         with_decoder_nonlocal_attn=False,
     )
-    return network
+    return checkpoint_blocks(network) if config.checkpointing else network
 
 
 def downsampling(config: AutoencoderConfig) -> int:

@@ -10,6 +10,7 @@ from torch import nn
 
 from lichen.config import DenoiserConfig
 from lichen.errors import ConfigError
+from lichen.models.checkpointing import checkpoint_blocks
 
 
 def build_denoiser(config: DenoiserConfig, *, spatial_dims: int, latent_channels: int) -> nn.Module:
@@ -74,7 +75,7 @@ def _standard(config: DenoiserConfig, spatial_dims: int, latent_channels: int) -
         norm_num_groups=math.gcd(32, *config.channels),
         use_flash_attention=True,  # MONAI's name for torch's scaled_dot_product_attention
     )
-    return network
+    return checkpoint_blocks(network) if config.checkpointing else network
 
 
 def _reversible(config: DenoiserConfig, spatial_dims: int, latent_channels: int, hidden: tuple[int, ...]) -> nn.Module:

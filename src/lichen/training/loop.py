@@ -139,9 +139,9 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(seen, recipe)
 
+        optimizer.zero_grad(set_to_none=True)  # before forward, so that old gradients take no memory beside activations
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             value = loss(network, batch, draws) * share
-        optimizer.zero_grad(set_to_none=True)
         value.backward()
         add_up_gradients(network, team)
         norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)

@@ -1,0 +1,158 @@
+"""Training within a memory budget: what is chosen, told, kept and refused, and what out of memory becomes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lichen.chain import train_only
+from lichen.chain.fitting import MemoryTable, reckon
+from lichen.chain.measures import AS_IT_IS, measures, with_measures
+from lichen.chain.out_of_memory import explaining, training_does_not_fit
+from lichen.chain.predicting import predict
+from lichen.config import MemoryConfig, RunConfig
+from lichen.errors import BudgetError, RunError, TrainingError
+from lichen.presets import load_preset
+from lichen.runs import RunFolder
+from lichen.settings import load_settings
+from lichen.training.generator import GeneratorSpec
+
+TINY = Path(__file__).with_name("tiny.yaml")
+CPU = torch.device("cpu")
+AFFINE = tuple(tuple(float(row == column) for column in range(4)) for row in range(4))
+
+
+def tiny(budget_gb: float | None = None) -> RunConfig:
+    config = load_settings(TINY, load_preset("demo", 2))
+    config = replace(config, images=replace(config.images, phantom_patients=8))
+    config = replace(config, autoencoder=replace(config.autoencoder, images_seen=16))
+    config = replace(config, training=replace(config.training, images_seen=16))
+    return replace(config, memory=MemoryConfig(budget_gb))
+
+
+@pytest.fixture(scope="module")
+def table() -> MemoryTable:
+    config = tiny()
+    spec = GeneratorSpec((1, 32, 32), AFFINE, config.autoencoder, config.denoiser, config.training.objective, True)
+    return reckon(spec, config, CPU)
+
+
+def within(table: MemoryTable, budget_gb: float) -> MemoryTable:
+    return replace(table, config=replace(table.config, memory=MemoryConfig(budget_gb)))
+
+
+def peak(table: MemoryTable, network: Any, name: str) -> float:
+    return next(option.memory.peak_bytes for option in table.options[network] if option.name == name) / 1e9
+
+
+def test_measures_come_in_order_and_are_those_that_the_settings_leave_open() -> None:
+    config = tiny()
+    assert list(measures(config, "denoiser", begun=False)) == [
+        AS_IT_IS,
+        "bf16",
+        "bf16 + block checkpointing",
+        "bf16 + reversible",
+    ]
+    assert list(measures(config, "autoencoder", begun=False)) == [AS_IT_IS, "bf16", "bf16 + block checkpointing"]
+    assert list(measures(config, "denoiser", begun=True)) == [AS_IT_IS, "block checkpointing"]
+    reversible = measures(config, "denoiser", begun=False)["bf16 + reversible"]
+    assert list(measures(reversible, "denoiser", begun=False)) == [AS_IT_IS]
+    assert with_measures(config, reversible) == reversible
+
+
+def test_the_budget_decides_and_each_measure_shows_in_the_settings(table: MemoryTable) -> None:
+    ample, tight = within(table, 1.0), within(table, peak(table, "denoiser", "bf16 + block checkpointing"))
+    assert ample.settings(ample.chosen()) == ample.config
+    settled = tight.settings(tight.chosen())
+    assert settled.training.precision == "bf16"
+    assert settled.denoiser.checkpointing
+    assert settled.denoiser.kind == "standard"
+    words = tight.in_words(tight.chosen())
+    assert "the denoiser with bf16 + block checkpointing" in words
+    assert "times the compute" in words
+    assert "bf16 may take several times longer than fp32 on this cpu" in words
+
+
+def test_a_budget_that_nothing_meets_is_refused_with_the_smallest_that_works(table: MemoryTable) -> None:
+    with pytest.raises(BudgetError) as caught:
+        within(table, 1e-6).chosen()
+    least = caught.value.fix.split()[2].rstrip(",")
+    assert least in caught.value.problem
+    assert "--training.batch-size 4" in caught.value.fix
+    assert within(table, float(least)).chosen()
+    with pytest.raises(BudgetError):
+        within(table, 0.99 * float(least)).chosen()
+
+
+def test_training_within_a_budget_tells_keeps_and_resumes_what_was_chosen(
+    table: MemoryTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, budget_gb = RunFolder(tmp_path / "run"), peak(table, "denoiser", "bf16 + block checkpointing")
+    train_only(tiny(budget_gb), folder)
+    assert "note: memory for training, by estimate: the autoencoder with bf16" in capsys.readouterr().err
+    kept = load_settings(folder.config, RunConfig())
+    assert kept.training.precision == "bf16"
+    assert kept.denoiser.checkpointing
+    folder.generator.unlink()
+    train_only(tiny(budget_gb), folder, quiet=True)  # the command as it was
+    train_only(tiny(1.0), folder, quiet=True)  # a larger budget changes no weights
+    assert load_settings(folder.config, RunConfig()) == replace(kept, memory=MemoryConfig(1.0))
+    with pytest.raises(RunError, match=r"training\.precision bf16, now it is fp32"):
+        train_only(tiny(), folder, quiet=True)
+
+
+def test_a_prediction_shows_each_way_by_estimate_beside_what_was_measured(table: MemoryTable) -> None:
+    found = predict(tiny(1.001 * peak(table, "denoiser", "bf16")))
+    assert found.config.training.precision == "bf16"
+    words, training_memory = str(found), json.loads(json.dumps(found.as_json()))["training_memory"]
+    assert "measured in the probe" in words
+    assert "by estimate" in words
+    assert "bf16 + block checkpointing" in words
+    ways = {way["option"]: way for way in training_memory["denoiser"]}
+    assert [way["fits"] for way in ways.values()][:3] == [False, True, True]
+    assert ways[AS_IT_IS]["compute"] == 1
+    assert ways["bf16"]["peak_bytes"] == table.options["denoiser"][1].memory.peak_bytes
+
+
+def allocate_too_much() -> None:
+    torch.empty(2**50)
+
+
+def allocate_as_a_gpu_would() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+@pytest.mark.parametrize("work", [allocate_too_much, allocate_as_a_gpu_would])
+def test_out_of_memory_becomes_the_plan_that_would_fit(table: MemoryTable, work: Callable[[], None]) -> None:
+    not_fitting = pytest.raises(TrainingError, match="does not fit into the memory")
+    with not_fitting as caught, explaining(lambda: training_does_not_fit(table)):
+        work()
+    assert "the denoiser 7." in caught.value.problem
+    budget = float(caught.value.fix.split()[2].rstrip(","))
+    assert table.config.memory.budget_gb is None
+    chosen = within(table, budget).chosen()
+    assert {option.name for option in chosen.values()} == {"bf16"}
+
+
+def test_where_no_measure_is_left_a_smaller_batch_is_named(table: MemoryTable) -> None:
+    last = {network: [min(ways, key=lambda way: way.memory.peak_bytes)] for network, ways in table.options.items()}
+    said = training_does_not_fit(replace(table, options=last))
+    assert said.fix.startswith("use --training.batch-size 4")
+
+
+def test_another_error_stays_as_it_is(table: MemoryTable) -> None:
+    with pytest.raises(RuntimeError, match="shapes"), explaining(lambda: training_does_not_fit(table)):
+        raise RuntimeError("shapes do not fit")
+
+
+def test_a_run_that_runs_out_of_memory_ends_with_a_plan(tmp_path: Path) -> None:
+    config = tiny()
+    config = replace(config, training=replace(config.training, batch_size=2**45))
+    with pytest.raises(TrainingError, match="does not fit into the memory of the cpu"):
+        train_only(config, RunFolder(tmp_path / "run"), quiet=True)
