@@ -15,6 +15,7 @@ from lichen.config import AutoencoderConfig, MirrorName, RunConfig, TrainingConf
 from lichen.diffusion import make_alphas_cumprod
 from lichen.images import Source
 from lichen.mirror import mirroring
+from lichen.models.tiling import within
 from lichen.runs import RunFolder
 from lichen.seeds import mix_seed
 from lichen.stopping import Stopped, deferred
@@ -37,13 +38,14 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
         autoencoder = train_autoencoder(autoencoder, config, data.train.voxels, folder, watch)
         with watch.phase("encode", len(data.train.voxels)) as step:
             batch_size = config.autoencoder.batch_size
-            latents = encode_set(autoencoder, data.train.voxels, batch_size, step=step, team=team)
-        looks = make_probes(config, data, spec, autoencoder, latents, watch)
+            bounded = within(autoencoder, config.memory.budget_bytes)
+            latents = encode_set(bounded, data.train.voxels, batch_size, step=step, team=team)
+        looks = make_probes(config, data, spec, bounded, latents, watch)
         denoiser = train_denoiser(denoiser, config, latents, folder, watch, looks)
         if team.leads:
             save_generator(folder.generator, spec, autoencoder, denoiser, latents.shift, latents.scale)
         team.wait()
-    return load_generator(folder.generator, device)
+    return load_generator(folder.generator, device, config.memory.budget_bytes)
 
 
 def spec_of(
@@ -82,7 +84,7 @@ def train_autoencoder(
     """The averaged autoencoder, trained on images (N, C, *S)."""
     settings, recipe = config.autoencoder, recipe_for("autoencoder", config.autoencoder, config.training)
     state = folder.training_state("autoencoder")
-    loss = autoencoder_loss(settings.kl_weight)
+    loss = autoencoder_loss(settings.kl_weight, settings.crop)
     return train_watched(network, images, loss, recipe, state, folder, watch, config.training.mirror)
 
 

@@ -13,7 +13,7 @@ from lichen.chain.data import read_images
 from lichen.chain.expecting import look_ahead, look_ahead_of_samples
 from lichen.chain.judging import judge_quality, quality_steps
 from lichen.chain.training import train_generator
-from lichen.config import RunConfig, SamplingConfig
+from lichen.config import MemoryConfig, RunConfig, SamplingConfig
 from lichen.footprint import SYNTHESIS
 from lichen.report import write_report
 from lichen.runs import RunFolder
@@ -66,10 +66,17 @@ def train_only(config: RunConfig, folder: RunFolder, *, quiet: bool = False, tea
     return folder.generator
 
 
-def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch) -> int:
+def sample_only(
+    checkpoint: Path,
+    config: SamplingConfig,
+    folder: Path,
+    device: torch.device,
+    watch: Watch,
+    memory: MemoryConfig = MemoryConfig(),  # noqa: B008 (frozen)
+) -> int:
     """Draw the samples of ``checkpoint`` that ``folder`` lacks; return how many that were."""
-    generator = load_generator(checkpoint, device)
-    look_ahead_of_samples(generator, config, folder, device, watch)
+    generator = load_generator(checkpoint, device, memory.budget_bytes)
+    look_ahead_of_samples(generator, config, memory, folder, device, watch)
     return draw_missing(generator, config, folder, watch)
 
 
