@@ -104,7 +104,7 @@ def cheapest(chain: Chain, fixed_bytes: int, budget_bytes: int) -> tuple[Pass, .
         if ways:
             best[stop] = min(ways, key=lambda way: way[0])
     if chain.last not in best:
-        needed_gb = in_gb(fixed_bytes + _least_bytes(chain))
+        needed_gb = in_gb(fixed_bytes + least_bytes(chain))
         raise BudgetError(
             f"{budget_bytes / 1e9:g} GB of memory are too little for the autoencoder, even in the smallest tiles: "
             f"images like these take {needed_gb} GB",
@@ -137,12 +137,16 @@ def pass_bytes(chain: Chain, start: int, stop: int, tile: Sequence[int]) -> int:
 
 
 def _alive(chain: Chain, start: int, stop: int, held: Sequence[int]) -> list[int]:
-    """Bytes alive in each step: its input, its output, what entered the residual block, what is added."""
+    """Bytes alive in each step: its input, its output, what entered the residual block, and more."""
     alive, entered = [], 0
     for at, step in enumerate(chain.steps[start:stop]):
         if isinstance(step, Fork):
             entered = held[at]
-        besides = held[at] if isinstance(step, Join) else held[at + 1] // 4 if isinstance(step, UpConv) else 0
+        besides = 0
+        if isinstance(step, Join):
+            besides = held[at] + entered  # the shortcut's output, and its input in one piece
+        elif isinstance(step, UpConv):
+            besides = held[at + 1] // 4 + BYTES * step.layer.weight.numel()  # type: ignore[operator]  # of a Tensor
         alive.append(held[at] + held[at + 1] + entered + besides)
         if isinstance(step, Join):
             entered = 0
@@ -188,7 +192,7 @@ def _tiles(size: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         tile = (*tile[:longest], half, *tile[longest + 1 :])
 
 
-def _least_bytes(chain: Chain) -> int:
+def least_bytes(chain: Chain) -> int:
     """The least that any way through the chain takes at its narrowest, beside the fixed bytes."""
     places = chain.places()
     least = {0: 0}

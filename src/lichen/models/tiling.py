@@ -69,19 +69,24 @@ def encode_tiled(autoencoder: nn.Module, images: Tensor, budget_bytes: int) -> t
 def decode_tiled(autoencoder: nn.Module, latents: Tensor, budget_bytes: int) -> Tensor:
     """Latents (B, L, *s) -> images (B, C, *S), as ``AutoencoderKL.decode``; budget and errors as ``encode_tiled``."""
     features: Tensor = autoencoder.post_quant_conv(latents)  # type: ignore[operator]  # as above
-    return _run(autoencoder, _blocks(autoencoder.decoder), features, budget_bytes)
+    return _run(autoencoder, _blocks(autoencoder.decoder), features, budget_bytes, beside_bytes=_bytes(latents))
 
 
 def _blocks(network: nn.Module | Tensor) -> Sequence[nn.Module]:
     return cast("Sequence[nn.Module]", cast("nn.Module", network).blocks)
 
 
-def _run(autoencoder: nn.Module, blocks: Sequence[nn.Module], x: Tensor, budget_bytes: int) -> Tensor:
-    """``blocks`` of ``autoencoder`` one after the other on x (B, C, *S), in tiles where they must."""
+def _run(
+    autoencoder: nn.Module, blocks: Sequence[nn.Module], x: Tensor, budget_bytes: int, *, beside_bytes: int = 0
+) -> Tensor:
+    """``blocks`` of ``autoencoder`` one after the other on x (B, C, *S), in tiles where they must.
+
+    ``beside_bytes`` are taken of the budget by what else is held.
+    """
     chain = Chain.of(steps_of(blocks), x.shape[1], x.shape[2:])
     inputs, output = chain.bytes_at(0), chain.bytes_at(chain.last)
-    weights = sum(weight.numel() * weight.element_size() for weight in autoencoder.parameters())
-    together = int((budget_bytes - weights - len(x) * (inputs + output)) // (MARGIN * whole_bytes(chain)))
+    fixed = sum(map(_bytes, autoencoder.parameters())) + len(x) * (inputs + output) + beside_bytes
+    together = int((budget_bytes - fixed) // (MARGIN * whole_bytes(chain)))
     y = torch.empty(len(x), chain.channels[-1], *chain.sizes[-1], dtype=x.dtype, device=x.device)
     if together >= 1:
         for start in range(0, len(x), together):
@@ -90,10 +95,14 @@ def _run(autoencoder: nn.Module, blocks: Sequence[nn.Module], x: Tensor, budget_
                 part = block(part)
             y[start : start + together] = part
         return y
-    passes = cheapest(chain, weights + len(x) * (inputs + output), budget_bytes)
+    passes = cheapest(chain, fixed, budget_bytes)
     for image in range(len(x)):
         _run_passes(chain, passes, x[image : image + 1], y[image : image + 1])
     return y
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _run_passes(chain: Chain, passes: Sequence[Pass], x: Tensor, y: Tensor) -> None:
@@ -109,11 +118,11 @@ def _run_passes(chain: Chain, passes: Sequence[Pass], x: Tensor, y: Tensor) -> N
             )
         whole = tuple((0, side) for side in size)
         for box in product(*(intervals(side, tile) for side, tile in zip(size, each.tile, strict=True))):
-            part = _run_tile(chain, each, kept, box, affines)
+            # a tile is given no name here: it would live on while the next is made
             if each.keeps:
-                cut(made, whole, box).copy_(part)
+                cut(made, whole, box).copy_(_run_tile(chain, each, kept, box, affines))
             else:
-                moments.add(part)
+                moments.add(_run_tile(chain, each, kept, box, affines))
         if each.keeps:
             kept = made
         else:
