@@ -57,9 +57,13 @@ def rows_of(channels: tuple[int, ...], volume: Tensor) -> list[tuple[str, ...]]:
     network = build_autoencoder(AutoencoderConfig(channels=channels), spatial_dims=3, image_channels=1)
     network.eval().requires_grad_(False)
     fast = set_layout(copy.deepcopy(network), fast_layout(size, CPU))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     latents = encode(network, volume)[0]
-    for name, whole in (("encode", lambda net: encode(net, volume)[0]), ("decode", lambda net: decode(net, latents))):
+    work: dict[str, Callable[[nn.Module], Tensor]] = {
+        "encode": lambda net: encode(net, volume)[0],
+        "decode": lambda net: decode(net, latents),
+    }
+    for name, whole in work.items():
         wanted = whole(network)
         made, alive, resident, whole_s = measured(lambda: whole(fast))  # noqa: B023 (called at once)
         for share in SHARES if size[0] <= SIDE else SHARES[-1:]:
@@ -129,16 +133,17 @@ def main() -> None:
     torch.set_num_threads(1)
     hounsfield = np.asarray(nibabel.load(arguments.volume).dataobj, dtype=np.float32)
     volume = torch.from_numpy(np.clip(hounsfield / 1000, -1, 1))[None, None]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for side in arguments.sizes:
         resampled = functional.interpolate(volume, size=(side,) * 3, mode="trilinear")
         for channels in (SMALL, STANDARD) if side <= STANDARD_SIDE else (SMALL,):
             rows += rows_of(channels, resampled)
     note = (
-        "Tiles and whole have their weights in the layout that is fast on a CPU (channels last); both are compared with "
-        "the whole in the other layout, in which PyTorch's group normalisation adds up more exactly. One thread, fp32, random weights, one image of one channel. Budgets are a quarter and a tenth of the tensors "
+        "One thread, fp32, random weights, one image of one channel. Budgets are a quarter and a tenth of the tensors "
         "alive at the peak of the whole. Resident memory is that of the process, PyTorch and the convolutions' own "
-        f"workspace included. {smallest(STANDARD, 256)} {convolving()}"
+        "workspace included. Tiles and whole have their weights in the layout that is fast on a CPU (channels last); "
+        "differences are those from the whole in the other layout, in which PyTorch's group normalisation rounds less. "
+        f"{smallest(STANDARD, 256)} {convolving()}"
     )
     header = (
         "size",

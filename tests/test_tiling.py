@@ -55,7 +55,7 @@ def half_air(size: tuple[int, ...], images: int = 1) -> Tensor:
 def least(autoencoder: Any, blocks: Any, x: Tensor) -> int:
     """The smallest budget for ``blocks`` of ``autoencoder`` on ``x``; beside a decoder's input there are latents."""
     chain = chain_of(blocks, x)
-    weights = sum(4 * weight.numel() for weight in autoencoder.parameters())
+    weights: int = sum(4 * weight.numel() for weight in autoencoder.parameters())
     inputs = 2 if blocks is autoencoder.decoder else 1
     return weights + len(x) * (inputs * chain.bytes_at(0) + chain.bytes_at(chain.last)) + least_bytes(chain)
 
