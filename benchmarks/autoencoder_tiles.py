@@ -26,7 +26,7 @@ from lichen.config import AutoencoderConfig
 from lichen.errors import BudgetError
 from lichen.memory import measure_peak_memory, peak_memory
 from lichen.models.autoencoder import build_autoencoder, decode, encode
-from lichen.models.layout import fast_layout, set_layout
+from lichen.models.layout import set_layout
 from lichen.models.tile_plan import Chain, least_bytes, whole_bytes
 from lichen.models.tile_steps import steps_of
 from lichen.models.tiling import within
@@ -56,7 +56,7 @@ def rows_of(channels: tuple[int, ...], volume: Tensor) -> list[tuple[str, ...]]:
     size = tuple(volume.shape[2:])
     network = build_autoencoder(AutoencoderConfig(channels=channels), spatial_dims=3, image_channels=1)
     network.eval().requires_grad_(False)
-    fast = set_layout(copy.deepcopy(network), fast_layout(size, CPU))
+    fast = set_layout(copy.deepcopy(network), torch.channels_last_3d)
     rows: list[tuple[str, ...]] = []
     latents = encode(network, volume)[0]
     work: dict[str, Callable[[nn.Module], Tensor]] = {

@@ -14,6 +14,7 @@ from lichen.config import AutoencoderConfig, DenoiserConfig
 from lichen.errors import BudgetError
 from lichen.memory import measure_peak_memory
 from lichen.models.autoencoder import build_autoencoder, decode, encode
+from lichen.models.layout import fast_layout
 from lichen.models.tile_plan import Chain, cheapest, in_gb, least_bytes
 from lichen.models.tile_steps import steps_of
 from lichen.models.tiling import decode_tiled, encode_tiled, within
@@ -151,6 +152,13 @@ def test_an_autoencoder_with_transposed_convolutions_is_tiled_as_well(spatial_di
     latents = torch.randn(1, 3, *(9, 7, 11)[:spatial_dims])
     tiled = decode_tiled(network, latents, least(network, network.decoder, latents))
     torch.testing.assert_close(tiled, decode(network, latents), atol=2e-5, rtol=1e-5)
+
+
+def test_a_large_volume_is_normalised_exactly_in_the_layout_that_is_chosen_for_it() -> None:
+    size = (80, 80, 80)
+    x = (0.5 + 0.3 * torch.randn(1, 8, *size)).to(memory_format=fast_layout(size, CPU))
+    exact = nn.functional.group_norm(x.double(), 4)
+    torch.testing.assert_close(nn.functional.group_norm(x, 4).double(), exact, atol=1e-5, rtol=1e-5)
 
 
 def test_attention_over_the_whole_is_refused() -> None:

@@ -110,7 +110,8 @@ def _run_passes(chain: Chain, passes: Sequence[Pass], x: Tensor, y: Tensor) -> N
     kept, affines = x, dict[int, tuple[Tensor, Tensor]]()
     for each in passes:
         size = chain.sizes[each.stop]
-        layout = fast_layout(size, x.device)
+        # "channels last" for volumes of any size: the statistics are exact here in every layout
+        layout = torch.channels_last_3d if len(size) == 3 else fast_layout(size, x.device)
         moments, made = _Moments(), y
         if each.keeps and each.stop != chain.last:
             made = torch.empty(
