@@ -229,7 +229,7 @@ def _convolve(x: Tensor, weight: nn.Module | Tensor, bias: nn.Module | Tensor, s
     """A convolution without padding.
 
     On a CPU oneDNN is named, because PyTorch leaves it aside where batch x channels x depth x height is 20,480 or less,
-    whatever the width: a tile is then convolved two to five times slower than in a batch of two.
+    whatever the width: a small tile then takes more than twice as long as in a batch of two.
     """
     axes = x.ndim - 2
     arguments = x, cast("Tensor", weight), cast("Tensor", bias)
