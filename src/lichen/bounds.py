@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lichen.errors import ConfigError
 
 MOST = 10**15
@@ -37,6 +39,17 @@ def channels_fit(name: str, channels: tuple[int, ...]) -> None:
         raise ConfigError(
             f"{name} is {' '.join(map(str, channels)) or 'empty'}; every level needs a positive multiple of 8",
             fix=f"e.g. --{name} 32 64 64",
+        )
+
+
+def crop_fits(name: str, crop: tuple[int, ...], multiple: int) -> None:
+    """Raise ConfigError unless there are 2 or 3 sides of at least 8 voxels that are multiples of ``multiple``."""
+    least = multiple * math.ceil(8 / multiple)
+    if len(crop) not in {2, 3} or any(side < least or side % multiple for side in crop):
+        near = " ".join(str(max(least, multiple * round(side / multiple))) for side in crop)
+        raise ConfigError(
+            f"{name} is {' '.join(map(str, crop)) or 'empty'}; it needs 2 or 3 multiples of {multiple} from {least} on",
+            fix=f"give --{name} {near if len(crop) in {2, 3} else f'{8 * least} {8 * least} {8 * least}'}",
         )
 
 

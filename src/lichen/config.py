@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from lichen.bounds import at_least, between, channels_fit, positive, spacing_fits, window_fits
+from lichen.bounds import at_least, between, channels_fit, crop_fits, positive, spacing_fits, window_fits
 from lichen.errors import ConfigError
 
 Objective = Literal["v", "epsilon", "flow"]
@@ -114,6 +114,8 @@ class AutoencoderConfig:
             at_least(f"autoencoder.{name}", getattr(self, name), 1)
         positive("autoencoder.learning_rate", self.learning_rate)
         between("autoencoder.kl_weight", self.kl_weight, 0.0, 1.0)
+        if self.crop is not None:
+            crop_fits("autoencoder.crop", self.crop, multiple=2 ** (len(self.channels) - 1))
 
 
 @dataclass(frozen=True)
@@ -346,14 +348,19 @@ class BudgetConfig:
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """How much memory training may take."""
+    """How much memory networks may take."""
 
     budget_gb: float | None = None
-    """Gigabytes (10^9 bytes) for each network's training; the cheapest measure that fits is taken, and told."""
+    """Gigabytes (10^9 bytes) for each network; the cheapest measure that fits is taken; images are coded in tiles."""
 
     def __post_init__(self) -> None:
         if self.budget_gb is not None:
             positive("memory.budget-gb", self.budget_gb)
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """The same in bytes."""
+        return None if self.budget_gb is None else int(self.budget_gb * 10**9)
 
 
 @dataclass(frozen=True)

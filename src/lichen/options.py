@@ -9,7 +9,16 @@ from typing import Literal
 import tyro
 
 from lichen.bounds import between
-from lichen.config import AuditConfig, BudgetConfig, CarbonConfig, ImagesConfig, PhantomKind, RunConfig, SamplingConfig
+from lichen.config import (
+    AuditConfig,
+    BudgetConfig,
+    CarbonConfig,
+    ImagesConfig,
+    MemoryConfig,
+    PhantomKind,
+    RunConfig,
+    SamplingConfig,
+)
 from lichen.errors import ConfigError
 from lichen.presets import PresetName
 
@@ -106,6 +115,7 @@ class SampleOptions:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     device: str = "auto"
     """'cpu', 'cuda', 'cuda:1', or 'auto' for a GPU if there is one."""
     json: bool = False

@@ -101,9 +101,12 @@ def audit_folders(options: AuditOptions, watch: Watch) -> Audited:
 def audit_with_run(run: RunFolder, options: AuditOptions, device: torch.device, watch: Watch) -> Audited:
     """The same, with the training and held-out patients of a ``run``, and with its autoencoder for the self-test."""
     check_scores(options.audit)
-    data = read_images(load_settings(run.config, RunConfig()), watch)
+    config = load_settings(run.config, RunConfig())
+    data = read_images(config, watch)
     sets = {"train": data.train, "reference": data.held_out}
-    round_trip = through(load_generator(run.generator, device)) if run.generator.is_file() else None
+    round_trip = None
+    if run.generator.is_file():
+        round_trip = through(load_generator(run.generator, device, config.memory.budget_bytes))
     return _compare(options, sets, "crop-pad", round_trip, watch)
 
 

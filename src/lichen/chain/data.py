@@ -7,7 +7,7 @@ from functools import partial
 
 from lichen.audit.checks import check_apart, fingerprints
 from lichen.config import RunConfig
-from lichen.errors import ImageError, RunError
+from lichen.errors import ConfigError, ImageError, RunError
 from lichen.files import write_text
 from lichen.images import (
     ImageSet,
@@ -42,8 +42,7 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
     """Decode, normalise and grid all images, and split them by patient."""
     images = config.images
     source = open_source(images)
-    multiple = autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser)
-    size = choose_size(source, images.size, multiple=multiple, spacing_mm=images.spacing, skip_bad=images.skip_bad)
+    size = grid_of(config, source)
     train_items, held_out_items = split_by_patient(source, images.held_out_fraction, images.split_seed)
     if not held_out_items:
         raise ImageError(
@@ -73,6 +72,23 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
             f"summary.json; the first is {first.name}: {first.reason}"
         )
     return data
+
+
+def grid_of(config: RunConfig, source: Source) -> tuple[int, ...]:
+    """The grid in voxels of a run's images from ``source``, which its networks can divide and its crops fit into.
+
+    Raises:
+        ConfigError: a size or a crop is named that does not do.
+    """
+    images, crop = config.images, config.autoencoder.crop
+    multiple = autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser)
+    size = choose_size(source, images.size, multiple=multiple, spacing_mm=images.spacing, skip_bad=images.skip_bad)
+    if crop is not None and (len(crop) != len(size) or any(c > side for c, side in zip(crop, size, strict=True))):
+        raise ConfigError(
+            f"autoencoder.crop is {' '.join(map(str, crop))}; the images are of {' '.join(map(str, size))} voxels",
+            fix="give a smaller one with as many axes, or none to train on whole images",
+        )
+    return size
 
 
 def bind_images(images: ImageSet, folder: RunFolder) -> None:

@@ -12,7 +12,7 @@ from lichen.carbon import energy_range_text, energy_text
 from lichen.chain.data import Data
 from lichen.chain.forecasting import Work, forecast
 from lichen.chain.training import spec_of
-from lichen.config import RunConfig, SamplingConfig, network_calls
+from lichen.config import MemoryConfig, RunConfig, SamplingConfig, network_calls
 from lichen.energy import Forecast, find_meters
 from lichen.report.formats import duration
 from lichen.runs import RunFolder, append_line, now, read_lines
@@ -45,14 +45,20 @@ def look_ahead(
 
 
 def look_ahead_of_samples(
-    generator: Generator, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch
+    generator: Generator,
+    config: SamplingConfig,
+    memory: MemoryConfig,
+    folder: Path,
+    device: torch.device,
+    watch: Watch,
 ) -> None:
     """The same for samples of a finished generator; a few are drawn without a forecast."""
     missing = len(missing_samples(folder, generator, config))
     if missing <= LEAST_FORECAST * config.batch_size and not watch.budget:
         return
-    settings = RunConfig(autoencoder=generator.spec.autoencoder, denoiser=generator.spec.denoiser, sampling=config)
-    work = Work(generator.spec, settings, 0, config.count)
+    spec = generator.spec
+    settings = RunConfig(autoencoder=spec.autoencoder, denoiser=spec.denoiser, sampling=config, memory=memory)
+    work = Work(spec, settings, 0, config.count)
     home = watch.trace.path.parent
     _expect(work, _drawn(config, config.count - missing), RunFolder(home).forecasts, device, watch)
 

@@ -22,6 +22,7 @@ from lichen.config import RunConfig, network_calls
 from lichen.energy import NO_READING, Energy, Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
 from lichen.memory import peak_memory
 from lichen.models.layout import fast_layout, set_layout
+from lichen.models.tiling import within
 from lichen.sampling.draw import draw_latents, write_images
 from lichen.stopping import Stopped, deferred
 from lichen.team import ALONE, Team
@@ -103,7 +104,7 @@ class _Probes:
         found: dict[str, Pace] = {}
         if "autoencoder" in units:
             recipe = recipe_for("autoencoder", config.autoencoder, config.training)
-            loss = autoencoder_loss(config.autoencoder.kl_weight)
+            loss = autoencoder_loss(config.autoencoder.kl_weight, config.autoencoder.crop)
             found["autoencoder"] = self._training(self._autoencoder, self._work.spec.image_shape, loss, recipe)
             found["encode"] = self._encoding()
         if "diffusion" in units:
@@ -154,8 +155,9 @@ class _Probes:
         batch_size = self._work.config.autoencoder.batch_size
         images = torch.randn(batch_size, *self._work.spec.image_shape).clamp_(-1, 1)
         watch = self._watch(self._work.train_images)
+        autoencoder = within(self._autoencoder.eval(), self._work.config.memory.budget_bytes)
         while not watch.enough():
-            encode_set(self._autoencoder.eval(), images, batch_size, step=watch)
+            encode_set(autoencoder, images, batch_size, step=watch)
         return watch.pace()
 
     def _denoising(self) -> Pace:
@@ -191,7 +193,8 @@ class _Probes:
         networks = [network.eval().requires_grad_(False) for network in (self._autoencoder, self._denoiser)]
         for network, shape in zip(networks, (self._work.spec.image_shape, self._work.spec.latent_shape), strict=True):
             set_layout(network, fast_layout(shape[1:], self._device))
-        return Generator(self._work.spec, networks[0], networks[1], 0 * one, one, "")
+        autoencoder = within(networks[0], self._work.config.memory.budget_bytes)
+        return Generator(self._work.spec, autoencoder, networks[1], 0 * one, one, "")
 
     def _watch(self, planned: float) -> Stopwatch:
         return Stopwatch(self._meters, planned, synchronise=_synchronise(self._device), after=self._after)

@@ -43,7 +43,7 @@ def membership_of_run(
         CheckpointError: the run has no finished generator.
         RunError: the images are not those that the run was trained on.
     """
-    generator = load_generator(folder.generator, device)
+    generator = load_generator(folder.generator, device, config.memory.budget_bytes)
     data = read_images(config, watch)
     check_bound(data.train, folder)
     images = len(members_of(data, seed)) + len(data.held_out.names)

@@ -23,6 +23,7 @@ from lichen.carbon import (
     place_text,
 )
 from lichen.chain.begin import at_work
+from lichen.chain.data import grid_of
 from lichen.chain.fitting import MemoryTable, reckon
 from lichen.chain.forecasting import Work, forecast
 from lichen.chain.out_of_memory import explaining, training_does_not_fit
@@ -30,10 +31,8 @@ from lichen.chain.training import spec_of
 from lichen.config import RunConfig, check_sampler, network_calls
 from lichen.energy import NO_READING, Energy, Forecast, find_meters
 from lichen.footprint import SYNTHESIS, TRAINING
-from lichen.images import MOST_PEEKED, choose_size, load_set, open_source, split_by_patient
+from lichen.images import MOST_PEEKED, load_set, open_source, split_by_patient
 from lichen.memory import gigabytes
-from lichen.models import autoencoder as autoencoders
-from lichen.models import denoiser as denoisers
 from lichen.place import place_of
 from lichen.report.formats import duration, whole
 from lichen.team import ALONE
@@ -197,8 +196,7 @@ def _budget(config: RunConfig) -> Budget:
 def _work(config: RunConfig) -> Work:
     images = config.images
     source = open_source(images)
-    multiple = autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser)
-    size = choose_size(source, images.size, multiple=multiple, spacing_mm=images.spacing, skip_bad=images.skip_bad)
+    size = grid_of(config, source)
     train, _ = split_by_patient(source, images.held_out_fraction, images.split_seed)
     few = train[:MOST_PEEKED] if images.skip_bad else train[:1]
     one = load_set(few, size, images.fit, spacing_mm=images.spacing, window=images.window, skip_bad=images.skip_bad)

@@ -14,6 +14,7 @@ from lichen.chain.probing import Probes, make_probes
 from lichen.config import AutoencoderConfig, MirrorName, RunConfig, TrainingConfig
 from lichen.images import Source
 from lichen.mirror import mirroring
+from lichen.models.tiling import within
 from lichen.runs import RunFolder
 from lichen.seeds import mix_seed
 from lichen.stopping import Stopped, deferred
@@ -34,18 +35,19 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
         torch.manual_seed(mix_seed(config.training.seed, "weights"))
         autoencoder, denoiser = (network.to(device) for network in spec.build())
         if config.autoencoder.kind == "none":
-            latents = normalised(data.train.voxels)
+            coder, latents = autoencoder, normalised(data.train.voxels)
         else:
             autoencoder = train_autoencoder(autoencoder, config, data.train.voxels, folder, watch)
+            coder = within(autoencoder, config.memory.budget_bytes)
             with watch.phase("encode", len(data.train.voxels)) as step:
                 batch_size = config.autoencoder.batch_size
-                latents = encode_set(autoencoder, data.train.voxels, batch_size, step=step, team=team)
-        looks = make_probes(config, data, spec, autoencoder, latents, watch)
+                latents = encode_set(coder, data.train.voxels, batch_size, step=step, team=team)
+        looks = make_probes(config, data, spec, coder, latents, watch)
         denoiser = train_denoiser(denoiser, config, latents, folder, watch, looks)
         if team.leads:
             save_generator(folder.generator, spec, autoencoder, denoiser, latents.shift, latents.scale)
         team.wait()
-    return load_generator(folder.generator, device)
+    return load_generator(folder.generator, device, config.memory.budget_bytes)
 
 
 def spec_of(
@@ -84,7 +86,7 @@ def train_autoencoder(
     """The averaged autoencoder, trained on images (N, C, *S)."""
     settings, recipe = config.autoencoder, recipe_for("autoencoder", config.autoencoder, config.training)
     state = folder.training_state("autoencoder")
-    loss = autoencoder_loss(settings.kl_weight)
+    loss = autoencoder_loss(settings.kl_weight, settings.crop)
     return train_watched(network, images, loss, recipe, state, folder, watch, config.training.mirror)
 
 

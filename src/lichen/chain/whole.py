@@ -15,7 +15,7 @@ from lichen.chain.fitting import table_of_run, within_memory
 from lichen.chain.judging import judge_quality, quality_steps
 from lichen.chain.out_of_memory import explaining, sampling_does_not_fit, training_does_not_fit
 from lichen.chain.training import train_generator
-from lichen.config import RunConfig, SamplingConfig, check_sampler
+from lichen.config import MemoryConfig, RunConfig, SamplingConfig, check_sampler
 from lichen.footprint import SYNTHESIS
 from lichen.report import write_report
 from lichen.runs import RunFolder
@@ -77,15 +77,22 @@ def _trained(
         return train_generator(config, data, folder, device, watch)
 
 
-def sample_only(checkpoint: Path, config: SamplingConfig, folder: Path, device: torch.device, watch: Watch) -> int:
+def sample_only(
+    checkpoint: Path,
+    config: SamplingConfig,
+    folder: Path,
+    device: torch.device,
+    watch: Watch,
+    memory: MemoryConfig = MemoryConfig(),  # noqa: B008 (frozen)
+) -> int:
     """Draw the samples of ``checkpoint`` that ``folder`` lacks; return how many that were.
 
     Raises ConfigError for a sampler that the checkpoint's objective does not support.
     """
-    generator = load_generator(checkpoint, device)
+    generator = load_generator(checkpoint, device, memory.budget_bytes)
     check_sampler(config.sampler, generator.spec.objective)
     with explaining(lambda: sampling_does_not_fit(config, device)):
-        look_ahead_of_samples(generator, config, folder, device, watch)
+        look_ahead_of_samples(generator, config, memory, folder, device, watch)
     return draw_missing(generator, config, folder, watch)
 
 

@@ -96,7 +96,13 @@ def sample(arguments: list[str]) -> int:
     options = parse(SampleOptions, "sample", arguments)
     stored = stored_settings(options.model)
     if stored is not None:  # what the run said is the default
-        default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon, budget=stored.budget)
+        default = SampleOptions(
+            options.model,
+            sampling=stored.sampling,
+            carbon=stored.carbon,
+            budget=stored.budget,
+            memory=stored.memory,
+        )
         options = parse(SampleOptions, "sample", arguments, default)
     from lichen.chain import at_work, holding, sample_only
     from lichen.config import TrainingConfig
@@ -111,7 +117,7 @@ def sample(arguments: list[str]) -> int:
     with joined() as team:
         watch_with = watching(home.path, options.carbon, quiet=options.quiet, team=team, budget=options.budget)
         with at_work(TrainingConfig(device=options.device), team) as device, holding(home, team), watch_with as watch:
-            drawn = sample_only(checkpoint, options.sampling, folder, device, watch)
+            drawn = sample_only(checkpoint, options.sampling, folder, device, watch, options.memory)
             cost = watch.grams_spent()
     if not team.leads:
         return 0

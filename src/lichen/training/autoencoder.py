@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,20 +16,33 @@ from lichen.training.draws import Draws
 from lichen.training.loop import Loss
 
 
-def autoencoder_loss(kl_weight: float) -> Loss:
+def autoencoder_loss(kl_weight: float, crop: Sequence[int] | None = None) -> Loss:
     """Reconstruction error plus a weak pull of the latents towards N(0, 1).
 
     L1 on the voxels and on their first differences along every axis (edges, which L1 alone leaves soft), plus
     ``kl_weight`` times the Kullback-Leibler divergence per latent element (Kingma & Welling, arXiv 1312.6114, Eq. 10).
+    With ``crop`` (*c) the loss is that of a random crop of each image.
     """
 
     def loss(network: nn.Module, images: Tensor, draws: Draws) -> Tensor:
+        if crop is not None:
+            images = random_crops(images, crop, draws)
         mean, std = encode(network, images)
         restored = decode(network, mean + std * draws.normal(mean.shape[1:]))
         divergence = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).mean()
         return functional.l1_loss(restored, images) + edge_loss(restored, images) + kl_weight * divergence
 
     return loss
+
+
+def random_crops(images: Tensor, size: Sequence[int], draws: Draws) -> Tensor:
+    """A crop of ``size`` (*c) voxels of each of images (B, C, *S), anywhere in it, (B, C, *c)."""
+    starts = draws.starts([side - wanted for side, wanted in zip(images.shape[2:], size, strict=True)])
+    crops = []
+    for image, start in zip(images, starts.tolist(), strict=True):
+        box = (slice(first, first + wanted) for first, wanted in zip(start, size, strict=True))
+        crops.append(image[(slice(None), *box)])
+    return torch.stack(crops)
 
 
 def edge_loss(restored: Tensor, images: Tensor) -> Tensor:

@@ -37,6 +37,13 @@ class Draws:
         whole = torch.randn((self.batch_size, *shape), generator=self.generator, device=self.generator.device)
         return whole[self.part]
 
+    def starts(self, most: Sequence[int]) -> Tensor:
+        """Whole numbers (b, axes) for the b images of the part, each uniform from 0 to the one in ``most``."""
+        device = self.generator.device
+        uniform = torch.rand((self.batch_size, len(most)), generator=self.generator, device=device)
+        ends = torch.tensor(most, device=device)
+        return (uniform * (ends + 1)).long().minimum(ends)[self.part]
+
     def strata(self) -> Tensor:
         """A number in [0, 1) for each image of the part, (b,): one of the batch in each of its B equal parts."""
         device = self.generator.device

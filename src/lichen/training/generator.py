@@ -20,6 +20,7 @@ from lichen.models import denoiser as denoisers
 from lichen.models.autoencoder import build_autoencoder
 from lichen.models.denoiser import build_denoiser
 from lichen.models.layout import fast_layout, set_layout
+from lichen.models.tiling import within
 from lichen.settings import from_plain
 from lichen.training.checkpoint import load_tensors, load_weights, save_tensors, with_prefix, without_prefix
 
@@ -104,8 +105,8 @@ def save_generator(
     save_tensors(path, tensors, {"kind": "generator", "spec": dataclasses.asdict(spec)})
 
 
-def load_generator(path: Path, device: torch.device) -> Generator:
-    """Read a generator and move it to ``device``, in evaluation mode.
+def load_generator(path: Path, device: torch.device, budget_bytes: int | None = None) -> Generator:
+    """Read a generator and move it to ``device``, in evaluation mode; its autoencoder keeps within ``budget_bytes``.
 
     Raises:
         CheckpointError: the file is missing, damaged, not a generator, or its weights do not fit its own description.
@@ -120,7 +121,8 @@ def load_generator(path: Path, device: torch.device) -> Generator:
     shape = spec.latent_shape[:1]
     if any(name not in latent or latent[name].shape != shape for name in ("shift", "scale")):
         raise CheckpointError(f"{path} has no latent scale", fix="train again; sampling without it gives noise")
-    return Generator(spec, autoencoder, denoiser, latent["shift"], latent["scale"], sha256_of(path))
+    bounded = within(autoencoder, budget_bytes)
+    return Generator(spec, bounded, denoiser, latent["shift"], latent["scale"], sha256_of(path))
 
 
 def _read_model(
