@@ -50,8 +50,8 @@ def main() -> None:
         __file__,
         ["", "couplings", *SETTINGS],
         rows,
-        "Largest over all parameters and the input of |difference| / |ordinary gradient|, Euclidean norms. Two levels of "
-        "8 and 16 channels on 8 voxels per axis, weights with noise of 0.05 added.",
+        "Largest over all parameters and the input of |difference| / |ordinary gradient|, Euclidean norms. Two levels "
+        "of 8 and 16 channels on 8 voxels per axis, weights with noise of 0.05 added.",
     )
 
 
