@@ -228,7 +228,7 @@ def peak(network: ReversibleUNet) -> int:
     """Bytes, with those of the weights."""
     with Alive() as alive:
         network(torch.randn(1, 2, 32, 32), torch.ones(1)).square().sum().backward()
-    return alive.peak
+    return int(alive.peak)
 
 
 def test_memory_grows_with_depth_by_the_weights_and_their_gradients_alone() -> None:
@@ -262,7 +262,7 @@ def in_team(rank: int, meeting: str, results: str) -> None:
 
 def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
     results = tmp_path / "gradients.pt"
-    spawn(in_team, (str(tmp_path / "meeting"), str(results)), nprocs=2)  # type: ignore[no-untyped-call]
+    spawn(in_team, (str(tmp_path / "meeting"), str(results)), nprocs=2)
     mean = {name: gradient / 2 for name, gradient in gradients(unet(), *images()).items()}
     assert_close(torch.load(results, weights_only=True), mean)
 
