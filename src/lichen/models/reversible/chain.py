@@ -99,7 +99,7 @@ def run_reversibly(step: Step, state: State, embedding: Tensor) -> State:
     return _recorded(step, state, embedding)
 
 
-@torch._disable_dynamo  # noqa: SLF001  # as torch.compiler.disable, but without importing the compiler at once
+@torch._disable_dynamo  # type: ignore[attr-defined]  # noqa: SLF001  # as torch.compiler.disable, but without importing the compiler at once
 def _recorded(step: Step, state: State, embedding: Tensor) -> State:
     names, parameters = zip(*step.named_parameters(), strict=True)
     after: State = _Reversible.apply(step, names, *state, embedding, *parameters)  # type: ignore[no-untyped-call]
@@ -137,7 +137,7 @@ class _Reversible(torch.autograd.Function):
         return after
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *towards: Tensor) -> tuple[Any, ...]:
         # a copy, so that backward can run again on a retained graph; the gradients are nobody's but this function's
         a, b, *leaves = ctx.saved_tensors
