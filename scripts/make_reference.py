@@ -114,6 +114,7 @@ SIDECAR = {
     "schedule": "Name of the schedule of noise levels.",
     "steps": "Noise levels visited.",
     "batch_size": "Images drawn together.",
+    "compile": "Whether the denoiser was compiled.",
     "seed": "Seed of the whole set.",
     "index": "Number of the image in the set.",
     "affine": "4 x 4: voxel index to millimetres.",
