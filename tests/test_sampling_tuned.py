@@ -103,8 +103,8 @@ def test_a_pair_of_sets_of_other_seeds_exceeds_the_margin_in_about_the_share_of_
     above = 0
     for _ in range(100):
         images = torch.randn(32, 5, generator=numbers, dtype=torch.float64).numpy()
-        fresh = [torch.randn(16, 5, generator=numbers, dtype=torch.float64).numpy() for _ in range(2)]
-        above += squared_mmd(*fresh).value > seed_to_seed(images, 0.2)
+        one, other = (torch.randn(16, 5, generator=numbers, dtype=torch.float64).numpy() for _ in range(2))
+        above += paired_squared_mmd(one, other).value > seed_to_seed(images, 0.2)
     assert 8 <= above <= 34  # binomial(100, 0.2) with the margin's own error
 
 

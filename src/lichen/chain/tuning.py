@@ -242,7 +242,7 @@ class _Search:
             config = self._with(setting, size)
             try:
                 with peak_memory(self._device) as peak:
-                    pace = pace_of_calls(self._generator, config, self._stopwatch(LOOK_S * 1e6, most_s=LOOK_S))
+                    pace = pace_of_calls(self._generator, config, self._look(setting))
             except torch.OutOfMemoryError:
                 break
             found.append((size, Cost.of(pace, setting.calls)))
@@ -265,7 +265,7 @@ class _Search:
             return None
         watch(1)
         once = Cost.of(watch.pace())
-        pace = pace_of_calls(ready, config, self._stopwatch(LOOK_S * 1e6, most_s=LOOK_S))
+        pace = pace_of_calls(ready, config, self._look(setting))
         compiled, called = Cost.of(pace, batch_size), eager.times(batch_size / setting.calls)
         return BreakEven(*(self._amount(cost, eager) for cost in (once, called, compiled)))
 
@@ -284,6 +284,10 @@ class _Search:
             batch_size=batch_size,
             compile=False,
         )
+
+    def _look(self, setting: Setting) -> Stopwatch:
+        """At the network calls of ``setting``; few images are not worth a long look."""
+        return self._stopwatch(self._before.count * setting.calls, LOOK_S)
 
     def _stopwatch(self, planned: float, most_s: float = 1e9) -> Stopwatch:
         return Stopwatch(self._meters, planned, synchronise=synchronise, most_s=most_s)

@@ -99,7 +99,7 @@ def sample(arguments: list[str]) -> int:
     from lichen.options import SampleOptions
 
     options = parse(SampleOptions, "sample", arguments)
-    stored = stored_settings(options.model)
+    stored, default = stored_settings(options.model), SampleOptions(options.model)
     if stored is not None:  # what the run said is the default
         default = SampleOptions(options.model, sampling=stored.sampling, carbon=stored.carbon, budget=stored.budget)
         options = parse(SampleOptions, "sample", arguments, default)
@@ -120,7 +120,7 @@ def sample(arguments: list[str]) -> int:
         tuned = read_tuned(checkpoint)
         settings = None if tuned is None else tuned.settings(options.sampling)
     if settings is not None:  # options that were given replace them
-        options = parse(SampleOptions, "sample", arguments, dataclasses.replace(options, sampling=settings))
+        options = parse(SampleOptions, "sample", arguments, dataclasses.replace(default, sampling=settings))
     # the trace of a run's samples belongs to the run; that of a folder of its own, beside the images
     home = RunFolder(options.model if is_own else folder)
     with joined() as team:
