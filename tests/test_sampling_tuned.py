@@ -55,8 +55,8 @@ def test_the_least_cost_is_taken_and_of_equal_ones_the_first() -> None:
     assert cheapest([5.0, 3.0, 2.0, 2.5]) == 2
     assert cheapest([5.0, 2.05, 2.0, 2.01]) == 1
     assert not gets_worse([5.0])
-    assert not gets_worse([5.0, 2.0, 2.05])
-    assert gets_worse([5.0, 2.0, 2.1])
+    assert not gets_worse([5.0, 2.0, 2.15])
+    assert gets_worse([5.0, 2.0, 2.25])
 
 
 def test_a_cost_is_paid_back_by_the_first_image_that_makes_the_savings_larger() -> None:

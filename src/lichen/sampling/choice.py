@@ -14,6 +14,8 @@ SOLVERS: tuple[tuple[SamplerName, ScheduleName], ...] = (("unipc", "lu"), ("dpmp
 TIE = 0.03
 """Costs that differ by less are equal: as well as a look of some seconds can tell them apart."""
 
+CLEARLY = 0.10
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -43,8 +45,8 @@ def cheapest(costs: Sequence[float]) -> int:
 
 
 def gets_worse(costs: Sequence[float]) -> bool:
-    """Whether the last cost is above the least before by more than a tie: then larger batches need not be tried."""
-    return len(costs) > 1 and costs[-1] > min(costs[:-1]) * (1 + TIE)
+    """Whether the last cost is clearly above the least before it: then larger batches need not be tried."""
+    return len(costs) > 1 and costs[-1] > min(costs[:-1]) * (1 + CLEARLY)
 
 
 def paid_back_after(cost: float, before: float, after: float) -> int | None:
