@@ -160,7 +160,7 @@ def _in_words(name: str, tuning: Tuning, decode: float, arguments: argparse.Name
     tuned = tuning.tuned
     trials = ", ".join(f"{trial.setting} {'within' if trial.is_within else 'not'}" for trial in tuning.trials)
     compiling = tuning.compiling
-    told = "was not tried, since their network calls take less than a minute"
+    told = "was not tried, since the network calls take less than two minutes"
     if compiling is not None:
         pays = "never pays" if tuned.compile_from is None else f"pays from {tuned.compile_from:,} images on"
         told = f"takes {compiling.compile_cost:.3g} J and {pays}"
@@ -197,10 +197,10 @@ def main() -> None:
             told.append(words)
     sources = sorted({reading.source for meter in find_meters() for reading in meter.read()})
     about = (
-        f"Joules: {', '.join(sources)}. Ratios: mean and spread of {arguments.rounds} rounds in which all samplers took "
-        f"turns. Sets of {arguments.images} images of the same noise, of samplers with more than {LONG} calls "
-        f"{arguments.long_images}, of which the paired distances are; distances of the two kinds are in different units. "
-        "Aims: at least 30 times less energy for network calls than DDPM with 1,000 and 5 times less than DDIM with 250."
+        f"Joules: {', '.join(sources)}. Ratios: mean and spread of {arguments.rounds} rounds in which all samplers "
+        f"took turns. Sets of {arguments.images} images of the same noise, of samplers with more than {LONG} calls "
+        f"{arguments.long_images}, of which the paired distances are; the two kinds of distance have different units. "
+        "Aims: network calls take at least 30 times less energy than DDPM's 1,000, and 5 times less than DDIM's 250."
     )
     write_results(__file__, HEADER, rows, "\n\n".join((about, *told)))
 

@@ -42,8 +42,8 @@ CONTRAST_LOSSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MOST_BATCH = 64
 LOOK_S = 5.0
 """Longest look at one batch size."""
-WORTH_COMPILING_S = 60.0
-"""Network calls that take less than this in all cannot pay for the compiling of the network."""
+WORTH_COMPILING_S = 120.0
+"""Network calls that take less than this in all cannot pay: compiling takes a minute or more, and saves half at most."""
 
 
 @dataclass(frozen=True)
