@@ -43,7 +43,7 @@ MOST_BATCH = 64
 LOOK_S = 5.0
 """Longest look at one batch size."""
 WORTH_COMPILING_S = 120.0
-"""Network calls that take less than this in all cannot pay: compiling takes a minute or more, and saves half at most."""
+"""Network calls that take less than this in all cannot pay: compiling takes a minute or more and saves half at most."""
 
 
 @dataclass(frozen=True)
