@@ -80,7 +80,7 @@ RUN_FOLDER = {
     "forecasts.jsonl": "What the work was expected to take, one JSON object a line, from probes before it began.",
     "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",
     "checkpoints/diffusion.state.safetensors": "State of the denoiser's training, to resume from.",
-    "checkpoints/generator.safetensors": "The finished generator: averaged weights, architecture, latent scale.",
+    "checkpoints/generator.safetensors": "Finished generator: averaged weights, architecture, latent scale, tuning.",
     "checkpoints/images.sha256": "Hash of the training images; a run is not resumed with others.",
     "samples/sample-<index>.png": "A synthetic picture of one channel (16-bit gray) or three (8-bit colour).",
     "samples/sample-<index>.nii.gz": "A synthetic volume, or a picture with another number of channels; float32 from "
@@ -109,11 +109,12 @@ RELEASE = {
 
 SIDECAR = {
     "synthetic": "Always `true`. The image file itself says it as well.",
-    "checkpoint_sha256": "SHA-256 of the generator that made the image.",
+    "checkpoint_sha256": "SHA-256 of the generator that made the image: of weights and description, not of its file.",
     "sampler": "Name of the sampler.",
     "schedule": "Name of the schedule of noise levels.",
     "steps": "Noise levels visited.",
     "batch_size": "Images drawn together.",
+    "compile": "Whether the denoiser was compiled.",
     "seed": "Seed of the whole set.",
     "index": "Number of the image in the set.",
     "affine": "4 x 4: voxel index to millimetres.",
@@ -208,8 +209,8 @@ def _options(options: type, prefix: str = "") -> tuple[list[tuple[str, ...]], li
         if kind is shared.get(field.name):
             sections.append(field.name)
             continue
-        if dataclasses.is_dataclass(kind):
-            rows += _options(cast("type", kind), f"{field.name}.")[0]
+        if dataclasses.is_dataclass(_plain(kind)):
+            rows += _options(cast("type", _plain(kind)), f"{_renamed(kind) or field.name}.")[0]
             continue
         positional = get_origin(kind) is Annotated
         plain = get_args(kind)[0] if positional else kind
@@ -252,6 +253,12 @@ def _settings() -> Iterator[str]:
 
 def _plain(hint: Any) -> Any:
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _renamed(hint: Any) -> str | None:
+    """The name on the command line, where it is not that of the field."""
+    extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((extra.name for extra in extras if getattr(extra, "name", None)), None)
 
 
 def _aliases(hint: Any) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from lichen.audit import audit
 from lichen.config import AuditConfig, DenoiserConfig, DenoiserKind
-from lichen.diffusion import make_alphas_cumprod
 from lichen.images import ImageSet
 from lichen.models.denoiser import build_denoiser
 from lichen.stopping import Stopped
@@ -92,7 +91,7 @@ def probe(folder: Path, name: str, team: Team, images: Tensor) -> None:
 
 def denoise(folder: Path, name: str, team: Team, images: Tensor) -> None:
     """Train each kind of denoiser on voxels, and keep the gradients that torch's own data parallelism finds."""
-    loss = denoiser_loss("v", make_alphas_cumprod())
+    loss = denoiser_loss("v", torch.device("cpu"))
     for kind in KINDS:
         torch.manual_seed(0)
         config = DenoiserConfig(kind=kind, channels=(16, 16), blocks=1, head_channels=8)

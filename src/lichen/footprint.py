@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lichen.carbon import Footprint, Range
 
 TRAINING = ("autoencoder", "encode", "diffusion")
 """Phases that are done once, however many images are drawn."""
-SYNTHESIS = ("denoise", "decode")
+SYNTHESIS = ("compile", "denoise", "decode")
 """Phases that draw images; all others look at what there is."""
+_PARTS = ("training", *SYNTHESIS, "rest")
 _NOTHING = Range(0.0, 0.0, 0.0)
 
 
@@ -30,10 +32,11 @@ def footprint_of(
         parts[part] = parts.get(part, _NOTHING) + energy_j
     if not parts:
         return None
-    training, denoise, decode, rest = (parts.get(part, _NOTHING) for part in ("training", "denoise", "decode", "rest"))
-    if not images or denoise.high == 0:
-        return Footprint(training, denoise, decode, rest)
-    return Footprint(training, denoise, decode, rest, images, network_calls, batch_size)
+    training, compiling, denoise, decode, rest = (parts.get(part, _NOTHING) for part in _PARTS)
+    found = Footprint(training, denoise, decode, rest, compiling)
+    if not images or found.denoise_j.high == 0:
+        return found
+    return replace(found, images=images, calls=network_calls, batch=batch_size)
 
 
 def _part(phase: str) -> str:

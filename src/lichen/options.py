@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -105,6 +105,16 @@ class ImagesOptions:
 
 
 @dataclass(frozen=True)
+class TuneOptions:
+    """How `lichen sample --tune` compares settings; it writes no images."""
+
+    reference: Literal["ddim-250", "ddim-50"] = "ddim-250"
+    """What images are to look like: a sampler without noise of its own, so that images compare one by one."""
+    images: int = 64
+    """Images that the reference and each setting draw; more see smaller differences."""
+
+
+@dataclass(frozen=True)
 class SampleOptions:
     """Draw synthetic images from a trained generator. The same command again draws what is missing."""
 
@@ -112,6 +122,9 @@ class SampleOptions:
     """A run folder, or a generator.safetensors file."""
     out: Path | None = None
     """Folder for the images; default: samples/ of the run folder."""
+    tune: bool = False
+    """Draw none: find the cheapest setting that samples as the reference does, and keep it in the checkpoint."""
+    tuning: Annotated[TuneOptions, tyro.conf.arg(name="tune")] = field(default_factory=TuneOptions)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     carbon: CarbonConfig = field(default_factory=CarbonConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)

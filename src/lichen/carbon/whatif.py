@@ -2,7 +2,7 @@
 
 Energy is scaled by what it grows with, in closed form:
 
-    energy = training + images x (denoising x calls / calls measured + decoding) + rest
+    energy = training + compiling + images x (denoising x calls / calls measured + decoding) + rest
 
 where both per-image energies are measured ones. Then grams = kWh x PUE x intensity, as in ``emissions``. A reader gets
 the assumptions with the figures: they are listed in ``Outcome.assumptions``.
@@ -41,6 +41,8 @@ class Footprint:
     """Grows with images."""
     rest_j: Range = NOTHING
     """Reading, audit, quality: left as it was measured."""
+    compile_j: Range = NOTHING
+    """Of the network before images are drawn: once, however many they are."""
     images: int = 0
     """Synthetic images that were drawn."""
     calls: int = 0
@@ -105,10 +107,10 @@ def synthesis_j(footprint: Footprint, plan: Plan = AS_IT_WAS) -> Range:
                 "nothing was drawn in this run, so nobody knows what a sample costs",
                 fix="draw some first, e.g. lichen sample RUN --sampling.count 64",
             )
-        return footprint.denoise_j + footprint.decode_j
+        return footprint.compile_j + footprint.denoise_j + footprint.decode_j
     drawn, before = (_whole_batches(count, footprint.batch) for count in (images, footprint.images))
     denoise = footprint.denoise_j.times(drawn / before * calls / footprint.calls)
-    return denoise + footprint.decode_j.times(drawn / before)
+    return footprint.compile_j + denoise + footprint.decode_j.times(drawn / before)
 
 
 def what_if(footprint: Footprint, place: Intensity, pue: float | None = None, plan: Plan = AS_IT_WAS) -> Outcome:
@@ -164,12 +166,12 @@ def all_year(
 
 def overtakes_at(footprint: Footprint, plan: Plan = AS_IT_WAS) -> int | None:
     """The number of images from which on synthesis costs more energy than training did; ``None`` if that is unknown."""
-    training = footprint.training_j.estimate
+    training, once = footprint.training_j.estimate, footprint.compile_j.estimate
     one = replace(plan, images=footprint.batch)
-    batch = synthesis_j(footprint, one).estimate if footprint.images else None
-    if not training or not batch:
+    batch = synthesis_j(replace(footprint, compile_j=NOTHING), one).estimate if footprint.images else None
+    if not training or not batch or once is None:
         return None
-    return (math.floor(training / batch) + 1) * footprint.batch
+    return (math.floor(max(0.0, training - once) / batch) + 1) * footprint.batch
 
 
 def ratio_text(one: Outcome, other: Outcome) -> str:

@@ -65,7 +65,7 @@ def audit_samples(config: RunConfig, data: Data, folder: RunFolder, generator: G
             step=step,
             team=watch.team,
         )
-    inputs, files = {"generator": sha256_of(folder.generator)}, _files_sha256(folder.samples, source)
+    inputs, files = {"generator": generator.sha256}, _files_sha256(folder.samples, source)
     if watch.team.leads:
         write_audit(result, folder.audit, inputs_sha256=inputs, files_sha256=files)
     return Audited(result, synthetic, data.train, inputs, files)

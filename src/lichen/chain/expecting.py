@@ -88,7 +88,8 @@ def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device
 
 
 def _drawn(config: SamplingConfig, images: int) -> dict[str, float]:
-    return {"denoise": images * network_calls(config.sampler, config.steps), "decode": images}
+    calls = images * network_calls(config.sampler, config.steps)
+    return {"compile": float(images >= config.count), "denoise": calls, "decode": images}
 
 
 def _plan(work: Work, device: torch.device, processes: int) -> str:

@@ -16,7 +16,6 @@ from lichen.chain.data import Data
 from lichen.chain.measures import AS_IT_IS, Trained, measures, together, trained_networks
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig, TrainingConfig
-from lichen.diffusion import make_alphas_cumprod
 from lichen.errors import BudgetError
 from lichen.memory import Option, TrainingMemory, choose, estimate_training_memory, gigabytes, smallest_budget
 from lichen.models.layout import fast_layout, set_layout
@@ -194,14 +193,16 @@ def estimate(
     if network == "autoencoder":
         own = spec.autoencoder
         index, batch_size, loss = 0, own.batch_size, autoencoder_loss(own.kl_weight)
-        shape = spec.image_shape if own.crop is None else (spec.image_shape[0], *own.crop)
+        shape, crop = spec.image_shape, own.crop
     else:
-        index, batch_size, shape = 1, training.batch_size, spec.latent_shape
-        loss = denoiser_loss(training.objective, make_alphas_cumprod())
+        index, batch_size, shape, crop = 1, training.batch_size, spec.latent_shape, None
+        loss = denoiser_loss(training.objective, torch.device("cpu"))
     layout = fast_layout(shape[1:], device)
     part = slice(0, math.ceil(batch_size / processes))
 
     def of_batch(module: nn.Module, batch: Tensor) -> Tensor:
+        if crop is not None:  # all in one place: where a random one lies, a tensor without values cannot tell
+            batch = batch[(..., *(slice(side) for side in crop))].clone()
         return loss(module, batch, Draws(torch.Generator(), batch_size, part))
 
     return estimate_training_memory(

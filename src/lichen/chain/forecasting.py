@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from lichen.chain.training import recipe_for
-from lichen.config import RunConfig, network_calls
+from lichen.config import RunConfig, SamplingConfig, network_calls
 from lichen.energy import NO_READING, Energy, Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
 from lichen.memory import peak_memory
 from lichen.models.layout import fast_layout, set_layout
 from lichen.models.tiling import within
-from lichen.sampling.draw import draw_latents, write_images
+from lichen.sampling.draw import compile_denoiser, draw_latents, write_images
 from lichen.stopping import Stopped, deferred
 from lichen.team import ALONE, Team
 from lichen.training.autoencoder import autoencoder_loss, encode_set
@@ -44,14 +44,15 @@ class Work:
     """Samples to draw."""
 
     def units(self) -> dict[str, int]:
-        """Images by phase."""
+        """Images by phase; of compiling, once."""
         config, drawn = self.config, 0
         if self.count:
             drawn = math.ceil(self.count / config.sampling.batch_size) * config.sampling.batch_size
         training = {"diffusion": config.training.images_seen}
         if config.autoencoder.kind != "none":
             training = {"autoencoder": config.autoencoder.images_seen, "encode": self.train_images, **training}
-        return {**(training if self.train_images else {}), **({"denoise": drawn, "decode": drawn} if drawn else {})}
+        synthesis = {**({"compile": 1} if config.sampling.compile else {}), "denoise": drawn, "decode": drawn}
+        return {**(training if self.train_images else {}), **(synthesis if drawn else {})}
 
 
 class _Enough(Exception):  # noqa: N818 (no error: it ends a probe inside a sampler)
@@ -112,11 +113,16 @@ class _Probes:
             loss = denoiser_loss(config.training.objective, self._device)
             found["diffusion"] = self._training(self._denoiser, self._work.spec.latent_shape, loss, recipe)
         if "denoise" in units:
-            found["denoise"], found["decode"] = self._denoising(), self._decoding()
+            generator = self._generator()
+            if "compile" in units:
+                generator, found["compile"] = self._compiling(generator)
+            found["denoise"], found["decode"] = self._denoising(generator), self._decoding(generator)
         calls = network_calls(config.sampling.sampler, config.sampling.steps)
         for phase, count in units.items():
             if phase == "denoise":
                 yield expect(phase, count * calls / team.size, "network call", found[phase])
+            elif phase == "compile":  # every process does it
+                yield expect(phase, count, "network", found[phase])
             else:  # a training step of a team is done by all of its processes at once; other work is shared out
                 share = count if phase in {"autoencoder", "diffusion"} else count / team.size
                 saves_s = self._all_saves_s(phase, share * found[phase].s_per_unit)
@@ -160,27 +166,27 @@ class _Probes:
             encode_set(autoencoder, images, batch_size, step=watch)
         return watch.pace()
 
-    def _denoising(self) -> Pace:
+    def _compiling(self, generator: Generator) -> tuple[Generator, Pace]:
+        """The compiled generator, and what compiling takes once PyTorch's cache is filled, which it is here."""
+        sampling = self._work.config.sampling
+        compile_denoiser(generator, sampling)
+        torch.compiler.reset()
+        watch = self._watch(1)
+        ready = compile_denoiser(generator, sampling)
+        watch(1)
+        return ready, watch.pace()
+
+    def _denoising(self, generator: Generator) -> Pace:
         sampling = self._work.config.sampling
         watch = self._watch(self._work.count * network_calls(sampling.sampler, sampling.steps))
-
-        def count(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-            del arguments
-            watch(len(output))
-            if watch.enough():
-                raise _Enough
-
-        hook = self._denoiser.register_forward_hook(count)
         try:
-            while True:
-                draw_latents(self._generator(), 0, sampling)
-        except _Enough:
-            return watch.pace()
+            return pace_of_calls(generator, sampling, watch)
         finally:
-            hook.remove()
+            if sampling.compile:
+                torch.compiler.reset()  # the run compiles for itself
 
-    def _decoding(self) -> Pace:
-        sampling, generator = self._work.config.sampling, self._generator()
+    def _decoding(self, generator: Generator) -> Pace:
+        sampling = self._work.config.sampling
         watch = self._watch(self._work.count)
         latents = torch.randn(sampling.batch_size, *self._work.spec.latent_shape, device=self._device)
         while not watch.enough():
@@ -198,6 +204,25 @@ class _Probes:
 
     def _watch(self, planned: float) -> Stopwatch:
         return Stopwatch(self._meters, planned, synchronise=_synchronise(self._device), after=self._after)
+
+
+def pace_of_calls(generator: Generator, sampling: SamplingConfig, watch: Stopwatch) -> Pace:
+    """The pace of network calls while ``generator`` samples, each counted as often as it has images."""
+
+    def count(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        del arguments
+        watch(len(output))
+        if watch.enough():
+            raise _Enough
+
+    hook = generator.denoiser.register_forward_hook(count)
+    try:
+        while True:
+            draw_latents(generator, 0, sampling)
+    except _Enough:
+        return watch.pace()
+    finally:
+        hook.remove()
 
 
 def _of_all(phases: tuple[PhaseForecast, ...], team: Team) -> tuple[PhaseForecast, ...]:

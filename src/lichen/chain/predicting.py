@@ -71,11 +71,21 @@ class Prediction:
     @property
     def overtakes_at(self) -> int | None:
         """From how many images on synthesis takes more energy than training; None where that cannot be told."""
-        training, denoise, decode = (self._energy_j(phases) for phases in (TRAINING, SYNTHESIS[:1], SYNTHESIS[1:]))
+        training, once, denoise, decode = (
+            self._energy_j(phases) for phases in (TRAINING, ("compile",), ("denoise",), ("decode",))
+        )
         sampling = self.config.sampling
         calls = network_calls(sampling.sampler, sampling.steps)
         return overtakes_at(
-            Footprint(training, denoise, decode, images=sampling.count, calls=calls, batch=sampling.batch_size)
+            Footprint(
+                training,
+                denoise,
+                decode,
+                compile_j=once,
+                images=sampling.count,
+                calls=calls,
+                batch=sampling.batch_size,
+            )
         )
 
     def _energy_j(self, phases: Sequence[str]) -> Range:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lichen.arguments import parse
 from lichen.commands.common import as_typed, preset_for, say, settings_of, show, stored_settings
 from lichen.team import joined
+
+if TYPE_CHECKING:
+    from lichen.options import SampleOptions
 
 
 def init(arguments: list[str]) -> int:
@@ -94,7 +99,7 @@ def sample(arguments: list[str]) -> int:
     from lichen.options import SampleOptions
 
     options = parse(SampleOptions, "sample", arguments)
-    stored = stored_settings(options.model)
+    stored, default = stored_settings(options.model), SampleOptions(options.model)
     if stored is not None:  # what the run said is the default
         default = SampleOptions(
             options.model,
@@ -107,13 +112,23 @@ def sample(arguments: list[str]) -> int:
     from lichen.chain import at_work, holding, sample_only
     from lichen.config import TrainingConfig
     from lichen.runs import RunFolder
+    from lichen.sampling import begun_settings, read_tuned
     from lichen.watch import watching
 
     is_run = options.model.is_dir()
     checkpoint = RunFolder(options.model).generator if is_run else options.model
     folder = options.out or (RunFolder(options.model).samples if is_run else options.model.with_name("samples"))
+    if options.tune:
+        return _tune(options, checkpoint)
+    is_own = is_run and options.out is None
+    settings = begun_settings(folder, options.sampling)
+    if settings is None and not is_own:  # a run's own samples are as its config.yaml says
+        tuned = read_tuned(checkpoint)
+        settings = None if tuned is None else tuned.settings(options.sampling)
+    if settings is not None:  # options that were given replace them
+        options = parse(SampleOptions, "sample", arguments, dataclasses.replace(default, sampling=settings))
     # the trace of a run's samples belongs to the run; that of a folder of its own, beside the images
-    home = RunFolder(options.model if is_run and options.out is None else folder)
+    home = RunFolder(options.model if is_own else folder)
     with joined() as team:
         watch_with = watching(home.path, options.carbon, quiet=options.quiet, team=team, budget=options.budget)
         with at_work(TrainingConfig(device=options.device), team) as device, holding(home, team), watch_with as watch:
@@ -133,4 +148,25 @@ def sample(arguments: list[str]) -> int:
         "         before anybody sees them: a copy of a training image is an image of a patient",
     ]
     show(options.json, result, "\n".join(lines))
+    return 0
+
+
+def _tune(options: SampleOptions, checkpoint: Path) -> int:
+    from tempfile import TemporaryDirectory
+
+    from lichen.chain import at_work, holding
+    from lichen.chain.tuning import tune
+    from lichen.chain.tuning_words import as_json, in_words
+    from lichen.config import TrainingConfig
+    from lichen.runs import RunFolder
+    from lichen.watch import watching
+
+    # tuning belongs to the run; a checkpoint of nowhere leaves no trace beside it
+    with joined() as team, TemporaryDirectory(prefix="lichen-") as scratch:
+        home = RunFolder(options.model if options.model.is_dir() else Path(scratch))
+        watch_with = watching(home.path, options.carbon, quiet=options.quiet, team=team, budget=options.budget)
+        with at_work(TrainingConfig(device=options.device), team) as device, holding(home, team), watch_with as watch:
+            found = tune(checkpoint, options.sampling, options.tuning.reference, options.tuning.images, device, watch)
+            grams = watch.grams_spent()
+    show(options.json, as_json(found), in_words(found, options.sampling.count, grams))
     return 0

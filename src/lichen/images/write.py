@@ -15,7 +15,10 @@ from lichen.images.normalise import denormalise, window_ranges
 from lichen.images.pictures import png_bytes
 
 SIDECAR_FIELDS = frozenset(
-    {"synthetic", "checkpoint_sha256", "sampler", "schedule", "steps", "batch_size", "seed", "index", "affine"}
+    {
+        *("synthetic", "checkpoint_sha256", "sampler", "schedule", "steps", "batch_size", "compile", "seed", "index"),
+        "affine",
+    }
 )
 """What a sidecar of lichen's own samples says: nothing of any patient."""
 

@@ -46,11 +46,12 @@
   const wholeBatches = (count) => Math.ceil(count / run.batch) * run.batch;
 
   function synthesis(plan) {
-    if (!run.images) return plus(run.denoise_j, run.decode_j);
+    if (!run.images) return plus(plus(run.compile_j, run.denoise_j), run.decode_j);
     const calls = run.calls_at_no_step + run.calls_per_step * plan.steps;
     const drawn = wholeBatches(plan.images);
     const before = wholeBatches(run.images);
-    return plus(times(run.denoise_j, ((drawn / before) * calls) / run.calls), times(run.decode_j, drawn / before));
+    const denoise = times(run.denoise_j, ((drawn / before) * calls) / run.calls);
+    return plus(plus(run.compile_j, denoise), times(run.decode_j, drawn / before));
   }
 
   function whatIf(plan, where) {

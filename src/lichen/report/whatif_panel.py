@@ -24,7 +24,7 @@ MOST_IMAGES = 1_000_000_000
 MOST_STEPS = 100_000
 """Of more, the figures would be unreadable, and nobody asks."""
 
-_ENERGIES = ("training_j", "denoise_j", "decode_j", "rest_j")
+_ENERGIES = ("training_j", "denoise_j", "decode_j", "rest_j", "compile_j")
 _COUNTS = ("images", "calls", "batch", "steps")
 _RULE = ("calls_at_no_step", "calls_per_step")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from lichen.config import SamplingConfig, check_sampler
 from lichen.diffusion import SAMPLERS, denoiser_of, noise_levels, process_of
 from lichen.images import write_sample
 from lichen.progress import Step, silent
+from lichen.sampling.compiling import compiled
 from lichen.sampling.folder import sample_identity, sample_name
 from lichen.seeds import mix_seed
 from lichen.team import ALONE, Team
@@ -27,6 +29,8 @@ from lichen.training.generator import Generator
 
 LATENTS_AHEAD = 64
 """Images whose latents are drawn before they are decoded, so that each phase is long enough to be measured."""
+FIRST_STEPS = 3
+"""Of the sampling that compiles: the network's own output comes back to it in the second, in another memory layout."""
 
 
 def draw_samples(
@@ -41,11 +45,15 @@ def draw_samples(
 ) -> None:
     """Draw the samples ``indices`` and write each with its sidecar into ``folder``.
 
-    ``phase`` surrounds the two kinds of work, "denoise" and "decode", so that a caller can measure them. In a ``team``
-    the processes take turns by the number of the batch, and ``step`` counts those of this process.
+    ``phase`` surrounds the kinds of work, "compile" if that is asked for, "denoise" and "decode", so that a caller can
+    measure them. In a ``team`` the processes take turns by the number of the batch, and ``step`` counts those of this
+    process.
     """
     wanted, size = set(indices), config.batch_size
     batches = own_batches(indices, size, team)
+    if config.compile and batches:
+        with phase("compile"):
+            generator = compile_denoiser(generator, config)
     ahead = max(1, LATENTS_AHEAD // size)
     for start in range(0, len(batches), ahead):
         latents = []
@@ -56,6 +64,12 @@ def draw_samples(
         with phase("decode"):
             for batch, part in zip(batches[start : start + ahead], latents, strict=True):
                 write_images(generator, part, batch, wanted, config, folder)
+
+
+def compile_denoiser(generator: Generator, config: SamplingConfig) -> Generator:
+    """The ``generator`` with its denoiser compiled for the batches of ``config``; DependencyError where that fails."""
+    short = replace(config, steps=FIRST_STEPS)
+    return compiled(generator, lambda ready: draw_latents(ready, 0, short))
 
 
 def write_images(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lichen.config import SamplingConfig
-from lichen.errors import RunError
+from lichen.errors import ConfigError, RunError
 from lichen.images.write import sample_suffix, sidecar_path
+from lichen.settings import from_plain
 from lichen.training.generator import Generator, GeneratorSpec
 
 
@@ -17,18 +19,31 @@ def sample_name(index: int, spec: GeneratorSpec) -> str:
     return f"sample-{index:06}{sample_suffix(spec.image_shape[0], spec.spatial_dims)}"
 
 
+DRAWN_WITH = ("sampler", "schedule", "steps", "batch_size", "compile", "seed")
+"""Settings that a sample is a function of."""
+
+
 def sample_identity(generator: Generator, config: SamplingConfig, index: int) -> dict[str, Any]:
     """All that sample ``index`` is a function of; its sidecar."""
     return {
         "synthetic": True,
         "checkpoint_sha256": generator.sha256,
-        "sampler": config.sampler,
-        "schedule": config.schedule,
-        "steps": config.steps,
-        "batch_size": config.batch_size,
-        "seed": config.seed,
+        **{name: getattr(config, name) for name in DRAWN_WITH},
         "index": index,
     }
+
+
+def begun_settings(folder: Path, base: SamplingConfig) -> SamplingConfig | None:
+    """``base`` with the settings that the samples in ``folder`` were drawn with; None if there are none to go by."""
+    first = min(folder.glob("sample-*.json"), default=None)
+    if first is None:
+        return None
+    found = _read(first)
+    settings = {name: found[name] for name in DRAWN_WITH if name in found}
+    try:
+        return from_plain(SamplingConfig, {**asdict(base), "preset": None, **settings})
+    except (TypeError, ValueError, ConfigError):
+        return None  # what is wrong with it is said when it is compared
 
 
 def missing_samples(folder: Path, generator: Generator, config: SamplingConfig) -> list[int]:
@@ -37,7 +52,8 @@ def missing_samples(folder: Path, generator: Generator, config: SamplingConfig) 
     A sample is there when both its image and its sidecar are.
 
     Raises:
-        RunError: the folder holds samples of another checkpoint, sampler or seed.
+        RunError: the folder holds samples of another generator, sampler or seed. Samples of lichen's first versions
+            name their generator by the hash of its file, and so count as another's.
     """
     missing = []
     for index in range(config.count):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +16,6 @@ from torch import Tensor, nn
 
 from lichen.config import AutoencoderConfig, DenoiserConfig, Objective
 from lichen.errors import CheckpointError, ConfigError
-from lichen.files import sha256_of
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
 from lichen.models.autoencoder import build_autoencoder
@@ -22,7 +23,7 @@ from lichen.models.denoiser import build_denoiser
 from lichen.models.layout import fast_layout, set_layout
 from lichen.models.tiling import within
 from lichen.settings import from_plain
-from lichen.training.checkpoint import load_tensors, load_weights, save_tensors, with_prefix, without_prefix
+from lichen.training.checkpoint import digest, load_tensors, load_weights, save_tensors, with_prefix, without_prefix
 
 MOST_VOXELS = 2**31
 """No image is larger; a file that says so is damaged or made to exhaust the memory."""
@@ -81,7 +82,7 @@ class Generator:
     Attributes:
         latent_shift: (L,) added to latents after scaling.
         latent_scale: (L,) the measured standard deviation of the training latents.
-        sha256: hash of the checkpoint file.
+        sha256: hash of all that shapes samples, weights and description, as ``identity`` makes it.
     """
 
     spec: GeneratorSpec
@@ -112,6 +113,7 @@ def load_generator(path: Path, device: torch.device, budget_bytes: int | None = 
         CheckpointError: the file is missing, damaged, not a generator, or its weights do not fit its own description.
     """
     tensors, about = load_tensors(path, "generator")
+    sha256 = identity(tensors, about)
     spec, autoencoder, denoiser = _read_model(about, tensors, path)
     load_weights(autoencoder, without_prefix("autoencoder", tensors), path)
     load_weights(denoiser, without_prefix("denoiser", tensors), path)
@@ -122,7 +124,16 @@ def load_generator(path: Path, device: torch.device, budget_bytes: int | None = 
     if any(name not in latent or latent[name].shape != shape for name in ("shift", "scale")):
         raise CheckpointError(f"{path} has no latent scale", fix="train again; sampling without it gives noise")
     bounded = within(autoencoder, budget_bytes)
-    return Generator(spec, bounded, denoiser, latent["shift"], latent["scale"], sha256_of(path))
+    return Generator(spec, bounded, denoiser, latent["shift"], latent["scale"], sha256)
+
+
+def identity(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """SHA-256 of what samples are a function of: the tensors and the description of a generator's file, in hexadecimal.
+
+    What else the file says, such as how to sample best, changes its bytes and not its samples.
+    """
+    what = (digest(tensors), json.dumps(about.get("spec"), sort_keys=True))
+    return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
 def _read_model(
