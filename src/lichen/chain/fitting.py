@@ -202,7 +202,8 @@ def estimate(
 
     def of_batch(module: nn.Module, batch: Tensor) -> Tensor:
         if crop is not None:  # all in one place: where a random one lies, a tensor without values cannot tell
-            batch = batch[(..., *(slice(side) for side in crop))].clone()
+            corner = tuple(slice(side) for side in crop)
+            batch = batch[(..., *corner)].clone()
         return loss(module, batch, Draws(torch.Generator(), batch_size, part))
 
     return estimate_training_memory(
