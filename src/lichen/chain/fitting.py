@@ -202,8 +202,9 @@ def estimate(
 
     def of_batch(module: nn.Module, batch: Tensor) -> Tensor:
         if crop is not None:  # all in one place: where a random one lies, a tensor without values cannot tell
-            corner = tuple(slice(side) for side in crop)
-            batch = batch[(..., *corner)].clone()
+            for axis, side in enumerate(crop, start=2):
+                batch = batch.narrow(axis, 0, side)
+            batch = batch.clone()
         return loss(module, batch, Draws(torch.Generator(), batch_size, part))
 
     return estimate_training_memory(
