@@ -52,8 +52,8 @@ before: it hardly grows with depth. With the number of voxels it grows as every 
 state of one level and what one block computes must be held; what changes is the bytes per voxel.
 """
 MEASURED = (
-    "Peaks of one real step on the CPU, by storage lifetimes. bf16 cases are small, since a CPU takes minutes over larger "
-    "ones: at 8^3 most of the peak is weights, so those in 2D and of the autoencoder say more."
+    "Peaks of one real step on the CPU, by storage lifetimes. bf16 cases are small, since a CPU takes minutes over "
+    "larger ones: at 8^3 most of the peak is weights, so those in 2D and of the autoencoder say more."
 )
 Loss = Callable[[nn.Module, Tensor], Tensor]
 
