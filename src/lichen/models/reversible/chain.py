@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.func import functional_call
+
+from lichen.models.reversible.arithmetic import Arithmetic
+from lichen.models.reversible.convolution import Later
 
 State = tuple[Tensor, Tensor]
 """The two streams, each (B, C, *S); or the gradients with respect to them."""
@@ -60,8 +62,11 @@ class Coupling(Step):
         b = b.detach().requires_grad_()
         with torch.enable_grad():
             change = self._change(b, embedding)
+            later = Later(change)
+        dtype = change.dtype
         a = c.sub_(change.detach())
-        torch.autograd.backward(change, towards_c.to(change.dtype))
+        del change
+        later.backward(towards_c.to(dtype))
         if b.grad is not None:
             towards_b.add_(b.grad)
         return (a, b.detach()), (towards_c, towards_b)
@@ -130,7 +135,7 @@ class _Reversible(torch.autograd.Function):
         ctx: Any, step: Step, names: tuple[str, ...], a: Tensor, b: Tensor, embedding: Tensor, *parameters: Tensor
     ) -> State:
         ctx.step, ctx.names = step, names
-        ctx.arithmetic = _Arithmetic(a.device.type)
+        ctx.arithmetic = Arithmetic(a.device.type)
         with ctx.arithmetic.restored():
             after: State = step((a, b), embedding)
         ctx.save_for_backward(*after, embedding, *parameters)
@@ -163,22 +168,3 @@ class _Undoing(nn.Module):
 
     def forward(self, state: State, towards: State, embedding: Tensor) -> tuple[State, State]:
         return self.step.undo(state, towards, embedding)
-
-
-class _Arithmetic:
-    """The autocast of the forward pass, for the recomputation to be the same.
-
-    Without autocast's cache of weights: what is cast where no gradient is recorded must not be reused where one is.
-    """
-
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self._known = torch.amp.is_autocast_available(device)  # not for fake devices such as "meta"
-        if self._known:
-            self._enabled = torch.is_autocast_enabled(device)
-            self._dtype = torch.get_autocast_dtype(device)
-
-    def restored(self) -> AbstractContextManager[object]:
-        if not self._known:
-            return nullcontext()
-        return torch.autocast(self._device, dtype=self._dtype, enabled=self._enabled, cache_enabled=False)
