@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from lichen.models.reversible.arithmetic import Arithmetic
@@ -119,12 +119,15 @@ def snap(x: Tensor, grid: float) -> Tensor:
 
 class _Snap(torch.autograd.Function):
     @staticmethod
-    def forward(_ctx: FunctionCtx, x: Tensor, grid: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, grid: float) -> Tensor:
+        ctx.strides = x.stride()
         return torch.round(x / grid) * grid
 
     @staticmethod
-    def backward(_ctx: FunctionCtx, *towards: Tensor) -> tuple[Tensor, None]:
-        return towards[0], None
+    def backward(ctx: Any, *towards: Tensor) -> tuple[Tensor, None]:
+        # the axes in memory in the order of forward: convolutions round differently in another
+        (given,) = towards
+        return given.new_empty_strided(given.shape, ctx.strides).copy_(given), None
 
 
 class _Reversible(torch.autograd.Function):
