@@ -97,17 +97,23 @@ class Chain(Step):
         return state, towards
 
 
-def run_reversibly(step: Step, state: State, embedding: Tensor) -> State:
-    """``step(state, embedding)`` with the same gradients, of which only the result is stored for backward."""
+def run_reversibly(step: Step, state: State, embedding: Tensor, *, private: bool = False) -> State:
+    """``step(state, embedding)`` with the same gradients, of which only the result is stored for backward.
+
+    ``private``: nothing else reads the gradients that come towards the two streams of the result, so that backward
+    need not copy them before it writes to them. Not so where they are added to each other, or to anything that needs
+    a gradient: autograd then hands out one tensor twice.
+    """
     if not torch.is_grad_enabled():
         return step(state, embedding)  # type: ignore[no-any-return]  # nn.Module's call is untyped
-    return _recorded(step, state, embedding)
+    if torch.compiler.is_compiling():  # as a decorator it would load the compiler, which takes seconds
+        return torch.compiler.disable(_recorded)(step, state, embedding, private)
+    return _recorded(step, state, embedding, private)
 
 
-@torch._disable_dynamo  # type: ignore[attr-defined]  # noqa: SLF001  # as torch.compiler.disable, but without importing the compiler at once
-def _recorded(step: Step, state: State, embedding: Tensor) -> State:
+def _recorded(step: Step, state: State, embedding: Tensor, private: bool) -> State:
     names, parameters = zip(*step.named_parameters(), strict=True)
-    after: State = _Reversible.apply(step, names, *state, embedding, *parameters)  # type: ignore[no-untyped-call]
+    after: State = _Reversible.apply(step, names, private, *state, embedding, *parameters)  # type: ignore[no-untyped-call]
     return after
 
 
@@ -135,9 +141,16 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, step: Step, names: tuple[str, ...], a: Tensor, b: Tensor, embedding: Tensor, *parameters: Tensor
+        ctx: Any,
+        step: Step,
+        names: tuple[str, ...],
+        private: bool,
+        a: Tensor,
+        b: Tensor,
+        embedding: Tensor,
+        *parameters: Tensor,
     ) -> State:
-        ctx.step, ctx.names = step, names
+        ctx.step, ctx.names, ctx.private = step, names, private
         ctx.arithmetic = Arithmetic(a.device.type)
         with ctx.arithmetic.restored():
             after: State = step((a, b), embedding)
@@ -146,20 +159,20 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *towards: Tensor) -> tuple[Any, ...]:
-        # a copy, so that backward can run again on a retained graph; the gradients are nobody's but this function's
+    def backward(ctx: Any, to_a: Tensor, to_b: Tensor) -> tuple[Any, ...]:
         a, b, *leaves = ctx.saved_tensors
-        a, b = a.clone(), b.clone()
-        ctx.maybe_clear_saved_tensors()
+        a, b = a.clone(), b.clone()  # backward may run again on a retained graph; the result may be in use elsewhere
+        ctx.maybe_clear_saved_tensors()  # without documentation, but in PyTorch since 2.0: frees all but the copies
+        towards = (to_a, to_b) if ctx.private else (to_a.clone(), to_b.clone())
         # leaves of graphs of their own: the hooks of the real parameters run once, on what this function returns
         embedding, *parameters = (
-            leaf.detach().requires_grad_(needed) for leaf, needed in zip(leaves, ctx.needs_input_grad[4:], strict=True)
+            leaf.detach().requires_grad_(needed) for leaf, needed in zip(leaves, ctx.needs_input_grad[5:], strict=True)
         )
         undoing = _Undoing(ctx.step)
         given = {f"step.{name}": parameter for name, parameter in zip(ctx.names, parameters, strict=True)}
         with ctx.arithmetic.restored():
             _, before = functional_call(undoing, given, ((a, b), towards, embedding))
-        return None, None, *before, embedding.grad, *(parameter.grad for parameter in parameters)
+        return None, None, None, *before, embedding.grad, *(parameter.grad for parameter in parameters)
 
 
 class _Undoing(nn.Module):

@@ -147,9 +147,9 @@ class ReversibleUNet(nn.Module):
     def _streams_through(self, features: Tensor, embedding: Tensor) -> State:
         if self.grid is not None:
             features = snap(features, self.grid)
-        a, b = (stream.clone() for stream in features.chunk(2, dim=1))  # dense in memory, as when they are recomputed
+        a, b = features.chunk(2, dim=1)
         if self.invert:
-            return run_reversibly(self.chain, (a, b), embedding)
+            return run_reversibly(self.chain, (a, b), embedding, private=True)  # one head each, with a fresh gradient
         return self.chain((a, b), embedding)  # type: ignore[no-any-return]  # nn.Module's call is untyped
 
 
