@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lichen.models.reversible.convolution import CONVOLUTIONS, convolve_activated
+
 
 class ConvolutionBranch(nn.Module):
     """Norm, SiLU, convolution to ``hidden`` channels, the embedding added, norm, SiLU, convolution back.
@@ -52,6 +52,22 @@ class AttentionBranch(nn.Module):
         attended = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         out: Tensor = self.out(attended).transpose(1, 2).unflatten(2, x.shape[2:])
         return out
+
+
+class Head(nn.Sequential):
+    """Norm, SiLU and a convolution from a stream to the prediction; zero at first."""
+
+    def __init__(self, spatial_dims: int, channels: int, out_channels: int, groups: int, *, bias: bool) -> None:
+        convolution = CONVOLUTIONS[spatial_dims]
+        super().__init__(
+            group_norm(channels, groups), zeroed(convolution(channels, out_channels, 3, padding=1, bias=bias))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, *S) -> (B, out_channels, *S)."""
+        norm, convolution = self
+        assert isinstance(norm, nn.GroupNorm)
+        return convolve_activated(x, norm, convolution)
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:

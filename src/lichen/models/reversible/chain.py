@@ -107,7 +107,7 @@ def run_reversibly(step: Step, state: State, embedding: Tensor, *, private: bool
     if not torch.is_grad_enabled():
         return step(state, embedding)  # type: ignore[no-any-return]  # nn.Module's call is untyped
     if torch.compiler.is_compiling():  # as a decorator it would load the compiler, which takes seconds
-        return torch.compiler.disable(_recorded)(step, state, embedding, private)
+        return torch.compiler.disable(_recorded)(step, state, embedding, private)  # type: ignore[no-any-return]  # torch's own
     return _recorded(step, state, embedding, private)
 
 

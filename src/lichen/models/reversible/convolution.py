@@ -23,10 +23,10 @@ def convolve_activated(x: Tensor, norm: nn.GroupNorm, convolution: nn.Module) ->
     to compute again, and is left to it.
     """
     assert isinstance(convolution.weight, Tensor)
-    dtype, bias = arithmetic(x), convolution.bias
+    dtype = arithmetic(x)
     weights = norm.weight.to(x.dtype), norm.bias.to(x.dtype), convolution.weight.to(dtype)
+    bias = convolution.bias.to(dtype) if isinstance(convolution.bias, Tensor) else None
     with as_given(x.device.type):
-        bias = bias.to(dtype) if isinstance(bias, Tensor) else None
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             convolved: Tensor = _ActivatedConvolution.apply(x, *weights, bias, norm.num_groups, norm.eps)  # type: ignore[no-untyped-call]
             return convolved
@@ -71,23 +71,25 @@ class _ActivatedConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, towards: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, kernel = ctx.saved_tensors
-        normed, convolved, needed = ctx.needs_input_grad[:3], ctx.needs_input_grad[3:5], any(ctx.needs_input_grad[:3])
-        leaves = [leaf.detach().requires_grad_(wanted) for leaf, wanted in zip(inputs, normed, strict=True)]
-        with torch.enable_grad(), as_given(kernel.device.type):
-            activated = _activated(*leaves, *ctx.norm, kernel.dtype)
-            later = Later(activated) if needed else None
-        one, zero = [1] * (kernel.ndim - 2), [0] * (kernel.ndim - 2)
-        wanted, width = [needed, *convolved], [len(kernel)]
-        back = list(
-            torch.ops.aten.convolution_backward(
-                towards, activated.detach(), kernel, width, one, one, one, False, zero, 1, wanted
-            )
+        x, scale, shift, kernel = ctx.saved_tensors
+        x, scale, shift = (
+            leaf.detach().requires_grad_(needed)
+            for leaf, needed in zip((x, scale, shift), ctx.needs_input_grad[:3], strict=True)
         )
+        with torch.enable_grad(), as_given(kernel.device.type):
+            activated = _activated(x, scale, shift, *ctx.norm, kernel.dtype)
+            later = Later(activated) if activated.requires_grad else None
+        one, zero, width = [1] * (kernel.ndim - 2), [0] * (kernel.ndim - 2), [len(kernel)]
+        needed = [later is not None, *ctx.needs_input_grad[3:5]]
+        given = [
+            *torch.ops.aten.convolution_backward(
+                towards, activated.detach(), kernel, width, one, one, one, False, zero, 1, needed
+            )
+        ]
         del activated
         if later is not None:
-            later.backward(back.pop(0))
-        return *(leaf.grad for leaf in leaves), *back[-2:], None, None
+            later.backward(given.pop(0))  # and nobody else holds it
+        return x.grad, scale.grad, shift.grad, *given[-2:], None, None
 
 
 def _activated(x: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float, dtype: torch.dtype) -> Tensor:

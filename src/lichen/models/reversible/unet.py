@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lichen.errors import ConfigError
-from lichen.models.reversible.branches import AttentionBranch, ConvolutionBranch, group_norm, zeroed
+from lichen.models.reversible.branches import AttentionBranch, ConvolutionBranch, Head
 from lichen.models.reversible.chain import Chain, Coupling, State, Step, run_reversibly, snap
-from lichen.models.reversible.convolution import CONVOLUTIONS, convolve_activated
+from lichen.models.reversible.convolution import CONVOLUTIONS
 from lichen.models.reversible.resampling import Descent
 
 
@@ -101,13 +101,7 @@ class ReversibleUNet(nn.Module):
         self.conv_in = convolution(in_channels, 2 * width, 3, padding=1)
         self.chain = build(0)
         self.heads = nn.ModuleList(
-            nn.ModuleList(
-                (
-                    group_norm(width, norm_num_groups),
-                    zeroed(convolution(width, out_channels, 3, padding=1, bias=first)),
-                )
-            )
-            for first in (True, False)
+            Head(spatial_dims, width, out_channels, norm_num_groups, bias=first) for first in (True, False)
         )
 
     def forward(
@@ -141,7 +135,7 @@ class ReversibleUNet(nn.Module):
         size = x.shape[2:]
         embedding = self.time_embed(_sinusoids(timesteps, self.time_width).to(x.dtype))
         streams = self._streams_through(self.conv_in(_padded(x, self.stride)).to(x.dtype), embedding)
-        a, b = (convolve_activated(stream, *head) for head, stream in zip(self.heads, streams, strict=True))
+        a, b = (head(stream) for head, stream in zip(self.heads, streams, strict=True))
         return _cropped(a + b, size)
 
     def _streams_through(self, features: Tensor, embedding: Tensor) -> State:
