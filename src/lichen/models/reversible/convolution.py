@@ -72,12 +72,13 @@ class _ActivatedConvolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, towards: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, shift, kernel = ctx.saved_tensors
+        groups, eps = ctx.norm
         x, scale, shift = (
             leaf.detach().requires_grad_(needed)
             for leaf, needed in zip((x, scale, shift), ctx.needs_input_grad[:3], strict=True)
         )
         with torch.enable_grad(), as_given(kernel.device.type):
-            activated = _activated(x, scale, shift, *ctx.norm, kernel.dtype)
+            activated = _activated(x, scale, shift, groups, eps, kernel.dtype)
             later = Later(activated) if activated.requires_grad else None
         one, zero, width = [1] * (kernel.ndim - 2), [0] * (kernel.ndim - 2), [len(kernel)]
         needed = [later is not None, *ctx.needs_input_grad[3:5]]
