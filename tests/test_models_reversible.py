@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import copy
-import weakref
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from lichen.config import DenoiserConfig
 from lichen.errors import ConfigError
+from lichen.memory import measure_peak_memory
 from lichen.models import ReversibleUNet, check_gradients
 from lichen.models.denoiser import build_denoiser, downsampling
 from lichen.models.layout import set_layout
 from lichen.models.reversible.branches import AttentionBranch, ConvolutionBranch
-from lichen.models.reversible.chain import Chain, Coupling, Step
+from lichen.models.reversible.chain import Chain, Coupling, Step, run_reversibly
+from lichen.models.reversible.convolution import CONVOLUTIONS, convolve_activated
 from lichen.models.reversible.resampling import Descent, depth_to_space, space_to_depth
 
 GRID = 2**-12
@@ -110,17 +108,46 @@ def test_gradients_are_those_of_ordinary_autograd(dims: int) -> None:
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("bf16", [False, True])
-def test_on_a_grid_gradients_are_bitwise_those_of_ordinary_autograd(dims: int, bf16: bool) -> None:
-    network = unet(dims, grid=GRID)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_on_a_grid_gradients_are_bitwise_those_of_ordinary_autograd(dims: int, bf16: bool, channels_last: bool) -> None:
+    network = unet(dims, grid=GRID, attention_levels=(True, True))
+    if channels_last:
+        set_layout(network, torch.channels_last if dims == 2 else torch.channels_last_3d)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         assert check_gradients(network, *images(dims)).bitwise
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_gradients_hold_with_weights_in_channels_last_order(dims: int) -> None:
-    network = set_layout(unet(dims), torch.channels_last if dims == 2 else torch.channels_last_3d)
-    assert isinstance(network, ReversibleUNet)
-    assert check_gradients(network, *images(dims)).largest < 1e-5
+@pytest.mark.parametrize("frozen", [(), ("norm.weight", "norm.bias", "x"), ("convolution.weight", "convolution.bias")])
+def test_a_convolution_that_stores_its_input_alone_is_norm_silu_and_convolution(
+    dims: int, frozen: tuple[str, ...]
+) -> None:
+    torch.manual_seed(0)
+    parts = nn.ModuleDict({"norm": nn.GroupNorm(2, 4), "convolution": CONVOLUTIONS[dims](4, 3, 3, padding=1)}).double()
+    norm, convolution = parts["norm"], parts["convolution"]
+    assert isinstance(norm, nn.GroupNorm)
+    x = torch.randn(2, 4, *(5,) * dims, dtype=torch.float64)
+    leaves = {"x": x} | dict(parts.named_parameters())
+    wanted = [leaf.requires_grad_(name not in frozen) for name, leaf in leaves.items() if name not in frozen]
+    for name in frozen:
+        leaves[name].requires_grad_(False)
+    with torch.no_grad():
+        norm.weight.normal_()
+    expected, found = convolution(functional.silu(norm(x))), convolve_activated(x, norm, convolution)
+    torch.testing.assert_close(found, expected)
+    towards = torch.randn_like(expected)
+    torch.testing.assert_close(*(torch.autograd.grad(out, wanted, towards) for out in (found, expected)))
+
+
+def test_gradients_that_others_read_too_are_not_written_to() -> None:
+    step = steps("chain")
+    a, b, other = (torch.randn(2, 8, 4, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    embedding = torch.randn(2, 6, dtype=torch.float64)
+
+    def found(after: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        return torch.autograd.grad((after[0] + other + after[1]).square().sum(), (a, b, other))
+
+    torch.testing.assert_close(found(run_reversibly(step, (a, b), embedding)), found(step((a, b), embedding)))
 
 
 def test_without_a_grid_the_recomputed_state_is_not_exact() -> None:
@@ -206,29 +233,12 @@ def test_a_new_network_predicts_zero_and_time_steps_between_integers_count() -> 
     assert not torch.equal(network(x, torch.tensor([3.0, 5.0])), network(x, torch.tensor([3.5, 5.0])))
 
 
-class Alive(TorchDispatchMode):
-    """The peak number of bytes in storages that were made within."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.known: dict[int, int] = {}
-        self.peak: int = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and (key := tensor.untyped_storage()._cdata) not in self.known:
-                self.known[key] = tensor.untyped_storage().nbytes()
-                weakref.finalize(tensor.untyped_storage(), self.known.pop, key, None)
-        self.peak = max(self.peak, sum(self.known.values()))
-        return result
-
-
 def peak(network: ReversibleUNet) -> int:
-    """Bytes, with those of the weights."""
-    with Alive() as alive:
-        network(torch.randn(1, 2, 32, 32), torch.ones(1)).square().sum().backward()
-    return int(alive.peak)
+    """Bytes of tensors in a forward and a backward pass, with those of the weights and their gradients."""
+    network.zero_grad()
+    return measure_peak_memory(
+        lambda: network(torch.randn(1, 2, 32, 32), torch.ones(1)).square().sum().backward(), torch.device("cpu")
+    )
 
 
 def test_memory_grows_with_depth_by_the_weights_and_their_gradients_alone() -> None:
@@ -236,56 +246,60 @@ def test_memory_grows_with_depth_by_the_weights_and_their_gradients_alone() -> N
     added = sum(8 * p.numel() for p in deep.parameters()) - sum(8 * p.numel() for p in shallow.parameters())
     assert peak(deep) - peak(shallow) < 1.1 * added
     shallow.invert = deep.invert = False
-    assert peak(deep) - peak(shallow) > 3 * added
+    assert peak(deep) - peak(shallow) > 2 * added
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler's own look at what it goes on with
-def test_torch_compile_gives_the_same_outputs_and_gradients() -> None:
-    network, (x, t) = unet(), images()
+@pytest.mark.filterwarnings("ignore")  # the compiler looks at tensors and functions in ways that torch warns of
+def test_a_compiled_network_computes_and_learns_what_it_does_uncompiled() -> None:
+    network, (x, t) = unet(attention_levels=(False, False)), images()
     expected, eager = gradients(network, x, t), network(x, t).detach()
-    compiled: Any = torch.compile(network, backend="eager")
+    # the compiler's way without its last step, C++, which takes minutes for a backward pass
+    compiled: Any = torch.compile(network, backend="aot_eager")
     assert_close({n.removeprefix("_orig_mod."): g for n, g in gradients(compiled, x, t).items()}, expected)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x, t), eager)
 
 
-def in_team(rank: int, meeting: str, results: str) -> None:
-    """One of two processes, each with half of the batch."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    x, t = images()
-    network = nn.parallel.DistributedDataParallel(unet())
-    found = gradients(network, x[rank : rank + 1], t[rank : rank + 1])
-    if rank == 0:
-        torch.save({name.removeprefix("module."): g for name, g in found.items()}, results)
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
-    results = tmp_path / "gradients.pt"
-    spawn(in_team, (str(tmp_path / "meeting"), str(results)), nprocs=2)
-    mean = {name: gradient / 2 for name, gradient in gradients(unet(), *images()).items()}
-    assert_close(torch.load(results, weights_only=True), mean)
+def denoiser(kind: Any, dims: int, channels: tuple[int, ...], blocks: int) -> nn.Module:
+    """Without weights."""
+    config = DenoiserConfig(kind=kind, channels=channels, blocks=blocks, head_channels=min(channels))
+    assert downsampling(config) == 2 ** (len(channels) - 1)
+    with torch.device("meta"):
+        return build_denoiser(config, spatial_dims=dims, latent_channels=4)
 
 
 @pytest.mark.parametrize(
-    ("dims", "channels", "blocks", "size"), [(2, (64, 128), 1, 16), (3, (32, 64), 1, 8), (2, (32, 64, 128), 2, 32)]
+    ("dims", "channels", "blocks", "hidden"),
+    [
+        (2, (8, 16), 1, (7, 20)),
+        (2, (64, 128), 2, (56, 160)),
+        (3, (8, 16), 1, (7, 20)),
+        (3, (32, 64), 2, (32, 80)),
+        (3, (32, 64, 128), 2, (32, 64, 168)),
+        (3, (32,), 1, (32,)),
+    ],
 )
-def test_it_is_as_large_as_the_standard_network_and_computes_no_more(
-    dims: int, channels: tuple[int, ...], blocks: int, size: int
+def test_it_is_as_large_as_the_standard_network_and_keeps_the_widths_of_saved_ones(
+    dims: int, channels: tuple[int, ...], blocks: int, hidden: tuple[int, ...]
 ) -> None:
-    def cost(kind: Any) -> tuple[int, int]:
-        config = DenoiserConfig(kind=kind, channels=channels, blocks=blocks)
-        with torch.device("meta"):
-            network = build_denoiser(config, spatial_dims=dims, latent_channels=4)
-            x, t = torch.empty(1, 4, *(size,) * dims), torch.empty(1)
-        with FlopCounterMode(display=False) as counter:
-            network(x, t).sum().backward()
-        assert downsampling(config) == 2 ** (len(channels) - 1)
-        return sum(p.numel() for p in network.parameters()), counter.get_total_flops()
+    network, usual = (denoiser(kind, dims, channels, blocks) for kind in ("reversible", "standard"))
+    found = {len(module.weight) for name, module in network.named_modules() if name.endswith("widen")}
+    assert found == set(hidden)  # another width could not read the weights of a network that was trained with this one
+    size, usual_size = (sum(p.numel() for p in each.parameters()) for each in (network, usual))
+    assert abs(size / usual_size - 1) < 0.1
 
-    (parameters, flops), (usual_parameters, usual_flops) = cost("reversible"), cost("standard")
-    assert abs(parameters / usual_parameters - 1) < 0.1
-    assert flops <= usual_flops
+
+@pytest.mark.parametrize(("dims", "channels", "size"), [(2, (64, 128), 16), (3, (32, 64), 8)])
+def test_a_training_step_takes_no_more_arithmetic_than_the_standard_network_s(
+    dims: int, channels: tuple[int, ...], size: int
+) -> None:
+    def flops(kind: str) -> int:
+        network = denoiser(kind, dims, channels, 1)
+        with FlopCounterMode(display=False) as counter, torch.device("meta"):
+            network(torch.empty(1, 4, *(size,) * dims), torch.empty(1)).sum().backward()
+        return int(counter.get_total_flops())
+
+    assert flops("reversible") <= flops("standard")
 
 
 def test_building_depends_on_the_seed_alone() -> None:

@@ -43,7 +43,9 @@ def hidden_channels(config: DenoiserConfig, *, spatial_dims: int, latent_channel
     The reversible network joins streams by sums where the standard one concatenates, so at the same widths it is
     smaller. What is missing goes into the deepest level, where a parameter costs the least arithmetic; the first level,
     where it costs the most, gives up an eighth. A training step then takes no more arithmetic than the standard one's,
-    the recomputation included, wherever there are two levels or more.
+    the recomputation included, wherever there are two levels or more and attention is a small part of it. With one
+    level there is no deeper one, and the step takes more. The rule is frozen: the weights of trained networks have
+    these widths, which are stored nowhere else.
     """
     *above, deepest = config.channels
     above[:1] = [_in_eights(width * 7 / 8) for width in above[:1]]

@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
-CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
-
-
-class NormSiLU(nn.GroupNorm):
-    """Group normalisation and SiLU, cheap enough to compute again in backward rather than to store what is between."""
-
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__(math.gcd(groups, channels), channels, eps=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, *S) -> (B, C, *S)."""
-        if not torch.is_grad_enabled():
-            return self._activated(x)
-        activated: Tensor = checkpoint(self._activated, x, use_reentrant=False, preserve_rng_state=False)
-        return activated
-
-    def _activated(self, x: Tensor) -> Tensor:
-        return functional.silu(super().forward(x).to(arithmetic(x)))
+from lichen.models.reversible.convolution import CONVOLUTIONS, convolve_activated
 
 
 class ConvolutionBranch(nn.Module):
@@ -38,18 +19,17 @@ class ConvolutionBranch(nn.Module):
     def __init__(self, spatial_dims: int, channels: int, hidden: int, embedding: int, groups: int) -> None:
         super().__init__()
         convolution = CONVOLUTIONS[spatial_dims]
-        self.norm_in = NormSiLU(channels, groups)
+        self.norm_in = group_norm(channels, groups)
         self.widen = convolution(channels, hidden, 3, padding=1)
         self.condition = nn.Linear(embedding, hidden)
-        self.norm_hidden = NormSiLU(hidden, groups)
+        self.norm_hidden = group_norm(hidden, groups)
         self.narrow = zeroed(convolution(hidden, channels, 3, padding=1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x (B, C, *S), embedding (B, E) -> (B, C, *S)."""
-        h = self.widen(self.norm_in(x))
+        h = convolve_activated(x, self.norm_in, self.widen)
         h = h + _everywhere(self.condition(embedding), h)
-        out: Tensor = self.narrow(self.norm_hidden(h))
-        return out
+        return convolve_activated(h, self.norm_hidden, self.narrow)
 
 
 class AttentionBranch(nn.Module):
@@ -58,7 +38,7 @@ class AttentionBranch(nn.Module):
     def __init__(self, channels: int, head_channels: int, embedding: int, groups: int) -> None:
         super().__init__()
         self.heads = channels // head_channels
-        self.norm = nn.GroupNorm(math.gcd(groups, channels), channels, eps=1e-6)
+        self.norm = group_norm(channels, groups)
         self.condition = nn.Linear(embedding, channels)
         self.projections = nn.Linear(channels, 3 * channels)
         self.out = zeroed(nn.Linear(channels, channels))
@@ -74,12 +54,25 @@ class AttentionBranch(nn.Module):
         return out
 
 
-def arithmetic(x: Tensor) -> torch.dtype:
-    """The precision in which a convolution of x is computed: autocast's, where it is on."""
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) and x.dtype == torch.float32:
-        return torch.get_autocast_dtype(device)
-    return x.dtype
+class Head(nn.Sequential):
+    """Norm, SiLU and a convolution from a stream to the prediction; zero at first."""
+
+    def __init__(self, spatial_dims: int, channels: int, out_channels: int, groups: int, *, bias: bool) -> None:
+        convolution = CONVOLUTIONS[spatial_dims]
+        super().__init__(
+            group_norm(channels, groups), zeroed(convolution(channels, out_channels, 3, padding=1, bias=bias))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, *S) -> (B, out_channels, *S)."""
+        norm, convolution = self
+        assert isinstance(norm, nn.GroupNorm)
+        return convolve_activated(x, norm, convolution)
+
+
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    """A group normalisation in at most ``groups`` groups, as many as divide ``channels``."""
+    return nn.GroupNorm(math.gcd(groups, channels), channels, eps=1e-6)
 
 
 def zeroed(layer: nn.Module) -> nn.Module:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.func import functional_call
+
+from lichen.models.reversible.arithmetic import Arithmetic
+from lichen.models.reversible.convolution import Later
 
 State = tuple[Tensor, Tensor]
 """The two streams, each (B, C, *S); or the gradients with respect to them."""
@@ -60,8 +62,11 @@ class Coupling(Step):
         b = b.detach().requires_grad_()
         with torch.enable_grad():
             change = self._change(b, embedding)
+            later = Later(change)
+        dtype = change.dtype
         a = c.sub_(change.detach())
-        torch.autograd.backward(change, towards_c.to(change.dtype))
+        del change
+        later.backward(towards_c.to(dtype))
         if b.grad is not None:
             towards_b.add_(b.grad)
         return (a, b.detach()), (towards_c, towards_b)
@@ -92,17 +97,23 @@ class Chain(Step):
         return state, towards
 
 
-def run_reversibly(step: Step, state: State, embedding: Tensor) -> State:
-    """``step(state, embedding)`` with the same gradients, of which only the result is stored for backward."""
+def run_reversibly(step: Step, state: State, embedding: Tensor, *, private: bool = False) -> State:
+    """``step(state, embedding)`` with the same gradients, of which only the result is stored for backward.
+
+    ``private``: nothing else reads the gradients that come towards the two streams of the result, so that backward
+    need not copy them before it writes to them. Not so where they are added to each other, or to anything that needs
+    a gradient: autograd then hands out one tensor twice.
+    """
     if not torch.is_grad_enabled():
         return step(state, embedding)  # type: ignore[no-any-return]  # nn.Module's call is untyped
-    return _recorded(step, state, embedding)
+    if torch.compiler.is_compiling():  # as a decorator it would load the compiler, which takes seconds
+        return torch.compiler.disable(_recorded)(step, state, embedding, private)  # type: ignore[no-any-return]  # torch's own
+    return _recorded(step, state, embedding, private)
 
 
-@torch._disable_dynamo  # type: ignore[attr-defined]  # noqa: SLF001  # as torch.compiler.disable, but without importing the compiler at once
-def _recorded(step: Step, state: State, embedding: Tensor) -> State:
+def _recorded(step: Step, state: State, embedding: Tensor, private: bool) -> State:
     names, parameters = zip(*step.named_parameters(), strict=True)
-    after: State = _Reversible.apply(step, names, *state, embedding, *parameters)  # type: ignore[no-untyped-call]
+    after: State = _Reversible.apply(step, names, private, *state, embedding, *parameters)  # type: ignore[no-untyped-call]
     return after
 
 
@@ -114,12 +125,15 @@ def snap(x: Tensor, grid: float) -> Tensor:
 
 class _Snap(torch.autograd.Function):
     @staticmethod
-    def forward(_ctx: FunctionCtx, x: Tensor, grid: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, grid: float) -> Tensor:
+        ctx.strides = x.stride()
         return torch.round(x / grid) * grid
 
     @staticmethod
-    def backward(_ctx: FunctionCtx, *towards: Tensor) -> tuple[Tensor, None]:
-        return towards[0], None
+    def backward(ctx: Any, *towards: Tensor) -> tuple[Tensor, None]:
+        # the axes in memory in the order of forward: convolutions round differently in another
+        (given,) = towards
+        return given.new_empty_strided(given.shape, ctx.strides).copy_(given), None
 
 
 class _Reversible(torch.autograd.Function):
@@ -127,10 +141,17 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, step: Step, names: tuple[str, ...], a: Tensor, b: Tensor, embedding: Tensor, *parameters: Tensor
+        ctx: Any,
+        step: Step,
+        names: tuple[str, ...],
+        private: bool,
+        a: Tensor,
+        b: Tensor,
+        embedding: Tensor,
+        *parameters: Tensor,
     ) -> State:
-        ctx.step, ctx.names = step, names
-        ctx.arithmetic = _Arithmetic(a.device.type)
+        ctx.step, ctx.names, ctx.private = step, names, private
+        ctx.arithmetic = Arithmetic(a.device.type)
         with ctx.arithmetic.restored():
             after: State = step((a, b), embedding)
         ctx.save_for_backward(*after, embedding, *parameters)
@@ -138,20 +159,20 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *towards: Tensor) -> tuple[Any, ...]:
-        # a copy, so that backward can run again on a retained graph; the gradients are nobody's but this function's
+    def backward(ctx: Any, to_a: Tensor, to_b: Tensor) -> tuple[Any, ...]:
         a, b, *leaves = ctx.saved_tensors
-        a, b = a.clone(), b.clone()
-        ctx.maybe_clear_saved_tensors()
+        a, b = a.clone(), b.clone()  # backward may run again on a retained graph; the result may be in use elsewhere
+        ctx.maybe_clear_saved_tensors()  # without documentation, but in PyTorch since 2.0: frees all but the copies
+        towards = (to_a, to_b) if ctx.private else (to_a.clone(), to_b.clone())
         # leaves of graphs of their own: the hooks of the real parameters run once, on what this function returns
         embedding, *parameters = (
-            leaf.detach().requires_grad_(needed) for leaf, needed in zip(leaves, ctx.needs_input_grad[4:], strict=True)
+            leaf.detach().requires_grad_(needed) for leaf, needed in zip(leaves, ctx.needs_input_grad[5:], strict=True)
         )
         undoing = _Undoing(ctx.step)
         given = {f"step.{name}": parameter for name, parameter in zip(ctx.names, parameters, strict=True)}
         with ctx.arithmetic.restored():
             _, before = functional_call(undoing, given, ((a, b), towards, embedding))
-        return None, None, *before, embedding.grad, *(parameter.grad for parameter in parameters)
+        return None, None, None, *before, embedding.grad, *(parameter.grad for parameter in parameters)
 
 
 class _Undoing(nn.Module):
@@ -163,22 +184,3 @@ class _Undoing(nn.Module):
 
     def forward(self, state: State, towards: State, embedding: Tensor) -> tuple[State, State]:
         return self.step.undo(state, towards, embedding)
-
-
-class _Arithmetic:
-    """The autocast of the forward pass, for the recomputation to be the same.
-
-    Without autocast's cache of weights: what is cast where no gradient is recorded must not be reused where one is.
-    """
-
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self._known = torch.amp.is_autocast_available(device)  # not for fake devices such as "meta"
-        if self._known:
-            self._enabled = torch.is_autocast_enabled(device)
-            self._dtype = torch.get_autocast_dtype(device)
-
-    def restored(self) -> AbstractContextManager[object]:
-        if not self._known:
-            return nullcontext()
-        return torch.autocast(self._device, dtype=self._dtype, enabled=self._enabled, cache_enabled=False)

@@ -16,6 +16,8 @@ class GradientCheck:
 
     differences: dict[str, float]
     """Norm of the difference over the norm of the ordinary gradient, per parameter, and for the input as 'x'."""
+    whole: float
+    """The same for all gradients taken as one vector."""
     bitwise: bool
     """Whether all gradients are equal to the last bit."""
 
@@ -38,6 +40,7 @@ def check_gradients(network: ReversibleUNet, x: Tensor, timesteps: Tensor) -> Gr
     recomputed, ordinary = (_gradients(network, x, timesteps, weights, invert=invert) for invert in (True, False))
     return GradientCheck(
         differences={name: _difference(recomputed[name], ordinary[name]) for name in ordinary},
+        whole=_difference(*(torch.cat([g.flatten() for g in found.values()]) for found in (recomputed, ordinary))),
         bitwise=all(torch.equal(recomputed[name], ordinary[name]) for name in ordinary),
     )
 

@@ -14,7 +14,7 @@ def space_to_depth(x: Tensor) -> Tensor:
     blocks = x.reshape(*x.shape[:2], *(part for size in x.shape[2:] for part in (size // 2, 2)))
     coarse, fine = range(2, 2 + 2 * dims, 2), range(3, 3 + 2 * dims, 2)
     moved: Tensor = blocks.permute(0, 1, *fine, *coarse).flatten(1, 1 + dims)
-    return moved.contiguous()
+    return _laid_out_as(x, moved)
 
 
 def depth_to_space(x: Tensor) -> Tensor:
@@ -23,7 +23,13 @@ def depth_to_space(x: Tensor) -> Tensor:
     blocks: Tensor = x.unflatten(1, (-1, *(2,) * dims))
     order = (axis for i in range(dims) for axis in (2 + dims + i, 2 + i))
     moved: Tensor = blocks.permute(0, 1, *order)
-    return moved.reshape(x.shape[0], -1, *(2 * size for size in x.shape[2:]))
+    return _laid_out_as(x, moved.reshape(x.shape[0], -1, *(2 * size for size in x.shape[2:])))
+
+
+def _laid_out_as(x: Tensor, moved: Tensor) -> Tensor:
+    """``moved`` with its axes in memory in the order of those of x, so that a stream has one order at all steps."""
+    channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}[x.ndim]
+    return moved.contiguous(memory_format=channels_last if x.stride(1) < x.stride(-1) else torch.contiguous_format)
 
 
 class Descent(Step):

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lichen.errors import ConfigError
-from lichen.models.reversible.branches import CONVOLUTIONS, AttentionBranch, ConvolutionBranch, NormSiLU, zeroed
+from lichen.models.reversible.branches import AttentionBranch, ConvolutionBranch, Head
 from lichen.models.reversible.chain import Chain, Coupling, State, Step, run_reversibly, snap
+from lichen.models.reversible.convolution import CONVOLUTIONS
 from lichen.models.reversible.resampling import Descent
 
 
@@ -100,10 +101,7 @@ class ReversibleUNet(nn.Module):
         self.conv_in = convolution(in_channels, 2 * width, 3, padding=1)
         self.chain = build(0)
         self.heads = nn.ModuleList(
-            nn.Sequential(
-                NormSiLU(width, norm_num_groups), zeroed(convolution(width, out_channels, 3, padding=1, bias=first))
-            )
-            for first in (True, False)
+            Head(spatial_dims, width, out_channels, norm_num_groups, bias=first) for first in (True, False)
         )
 
     def forward(
@@ -145,7 +143,7 @@ class ReversibleUNet(nn.Module):
             features = snap(features, self.grid)
         a, b = features.chunk(2, dim=1)
         if self.invert:
-            return run_reversibly(self.chain, (a, b), embedding)
+            return run_reversibly(self.chain, (a, b), embedding, private=True)  # one head each, with a fresh gradient
         return self.chain((a, b), embedding)  # type: ignore[no-any-return]  # nn.Module's call is untyped
 
 
