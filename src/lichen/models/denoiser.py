@@ -1,9 +1,11 @@
-"""The network that removes noise from latents: MONAI's ``DiffusionModelUNet``, with SDPA attention."""
+"""The network that removes noise: MONAI's ``DiffusionModelUNet`` with SDPA attention, or a reversible one as large."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from lichen.config import DenoiserConfig
@@ -13,12 +15,9 @@ from lichen.errors import ConfigError
 def build_denoiser(config: DenoiserConfig, *, spatial_dims: int, latent_channels: int) -> nn.Module:
     """An untrained denoiser: called with (x (B, L, *s), timesteps (B,)), it returns (B, L, *s).
 
-    Every axis of s must be divisible by ``downsampling(config)``.
+    Every axis of s must be divisible by ``downsampling(config)``. Both kinds have about the same number of parameters.
     """
-    from monai.networks.nets import DiffusionModelUNet
-
-    levels = len(config.channels)
-    shallow = levels - config.attention_levels
+    shallow = len(config.channels) - config.attention_levels
     attended = config.channels[shallow:] or config.channels[-1:]  # the middle block always attends
     if any(channels % config.head_channels for channels in attended):
         raise ConfigError(
@@ -26,13 +25,47 @@ def build_denoiser(config: DenoiserConfig, *, spatial_dims: int, latent_channels
             f"{' '.join(map(str, attended))}",
             fix=f"set --denoiser.head-channels {math.gcd(*attended, 32)}",
         )
+    if config.kind == "standard":
+        return _standard(config, spatial_dims, latent_channels)
+    hidden = hidden_channels(config, spatial_dims=spatial_dims, latent_channels=latent_channels)
+    return _reversible(config, spatial_dims, latent_channels, hidden)
+
+
+def downsampling(config: DenoiserConfig) -> int:
+    """By how much the deepest level is smaller than the latent, along every axis."""
+    return int(2 ** (len(config.channels) - 1))
+
+
+def hidden_channels(config: DenoiserConfig, *, spatial_dims: int, latent_channels: int) -> tuple[int, ...]:
+    """Widths inside the reversible network's branches, per level, that give it the standard one's number of parameters.
+
+    The reversible network joins streams by sums where the standard one concatenates, so at the same widths it is
+    smaller. What is missing goes into the levels below the first, where memory and arithmetic are cheap.
+    """
+    first, *deeper = config.channels
+
+    def at(widening: float) -> tuple[int, ...]:
+        return tuple(8 * max(round(width * widening / 8), 1) for width in (deeper or [first]))
+
+    def parameters(hidden: tuple[int, ...]) -> int:
+        return _count(lambda: _reversible(config, spatial_dims, latent_channels, hidden))
+
+    wanted = _count(lambda: _standard(config, spatial_dims, latent_channels))
+    top = (first,) if deeper else ()
+    once, twice = (parameters(top + at(widening)) for widening in (1, 2))
+    return top + at(1 + (wanted - once) / (twice - once))
+
+
+def _standard(config: DenoiserConfig, spatial_dims: int, latent_channels: int) -> nn.Module:
+    from monai.networks.nets import DiffusionModelUNet
+
     network: nn.Module = DiffusionModelUNet(
         spatial_dims=spatial_dims,
         in_channels=latent_channels,
         out_channels=latent_channels,
-        num_res_blocks=(config.blocks,) * levels,
+        num_res_blocks=(config.blocks,) * len(config.channels),
         channels=config.channels,
-        attention_levels=(False,) * shallow + (True,) * config.attention_levels,
+        attention_levels=_attention(config),
         num_head_channels=config.head_channels,
         norm_num_groups=math.gcd(32, *config.channels),
         use_flash_attention=True,  # MONAI's name for torch's scaled_dot_product_attention
@@ -40,6 +73,26 @@ def build_denoiser(config: DenoiserConfig, *, spatial_dims: int, latent_channels
     return network
 
 
-def downsampling(config: DenoiserConfig) -> int:
-    """By how much the deepest level is smaller than the latent, along every axis."""
-    return int(2 ** (len(config.channels) - 1))
+def _reversible(config: DenoiserConfig, spatial_dims: int, latent_channels: int, hidden: tuple[int, ...]) -> nn.Module:
+    from lichen.models.reversible.unet import ReversibleUNet
+
+    return ReversibleUNet(
+        spatial_dims=spatial_dims,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        num_res_blocks=config.blocks,
+        channels=config.channels,
+        hidden_channels=hidden,
+        attention_levels=_attention(config),
+        num_head_channels=config.head_channels,
+    )
+
+
+def _attention(config: DenoiserConfig) -> tuple[bool, ...]:
+    return (False,) * (len(config.channels) - config.attention_levels) + (True,) * config.attention_levels
+
+
+def _count(build: Callable[[], nn.Module]) -> int:
+    """How many parameters a network has, without its weights and without drawing a random number."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build().parameters())

@@ -1,0 +1,1 @@
+"""A denoiser whose activations are recomputed in backward instead of stored."""
