@@ -6,8 +6,24 @@ import math
 
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class NormSiLU(nn.GroupNorm):
+    """Group normalisation and SiLU, cheap enough to compute again in backward rather than to store what is between."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__(math.gcd(groups, channels), channels, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, *S) -> (B, C, *S)."""
+        activated: Tensor = checkpoint(self._activated, x, use_reentrant=False, preserve_rng_state=False)
+        return activated
+
+    def _activated(self, x: Tensor) -> Tensor:
+        return functional.silu(super().forward(x))
 
 
 class ConvolutionBranch(nn.Module):
@@ -19,17 +35,17 @@ class ConvolutionBranch(nn.Module):
     def __init__(self, spatial_dims: int, channels: int, hidden: int, embedding: int, groups: int) -> None:
         super().__init__()
         convolution = CONVOLUTIONS[spatial_dims]
-        self.norm_in = _norm(channels, groups)
+        self.norm_in = NormSiLU(channels, groups)
         self.widen = convolution(channels, hidden, 3, padding=1)
         self.condition = nn.Linear(embedding, hidden)
-        self.norm_hidden = _norm(hidden, groups)
+        self.norm_hidden = NormSiLU(hidden, groups)
         self.narrow = zeroed(convolution(hidden, channels, 3, padding=1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x (B, C, *S), embedding (B, E) -> (B, C, *S)."""
-        h = self.widen(functional.silu(self.norm_in(x)))
+        h = self.widen(self.norm_in(x))
         h = h + _everywhere(self.condition(embedding), h)
-        out: Tensor = self.narrow(functional.silu(self.norm_hidden(h)))
+        out: Tensor = self.narrow(self.norm_hidden(h))
         return out
 
 
@@ -39,7 +55,7 @@ class AttentionBranch(nn.Module):
     def __init__(self, channels: int, head_channels: int, embedding: int, groups: int) -> None:
         super().__init__()
         self.heads = channels // head_channels
-        self.norm = _norm(channels, groups)
+        self.norm = nn.GroupNorm(math.gcd(groups, channels), channels, eps=1e-6)
         self.condition = nn.Linear(embedding, channels)
         self.projections = nn.Linear(channels, 3 * channels)
         self.out = zeroed(nn.Linear(channels, channels))
@@ -60,10 +76,6 @@ def zeroed(layer: nn.Module) -> nn.Module:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
-
-
-def _norm(channels: int, groups: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(groups, channels), channels, eps=1e-6)
 
 
 def _everywhere(vector: Tensor, x: Tensor) -> Tensor:

@@ -31,8 +31,8 @@ class Step(nn.Module, ABC):
     def undo(self, state: State, towards: State, embedding: Tensor) -> tuple[State, State]:
         """From the state after the step and the gradient towards it, both as they were before the step.
 
-        Gradients of the step's parameters and of ``embedding`` are added to their ``.grad``, so both have to be leaves
-        of autograd. Nothing is written to ``state`` and ``towards``.
+        ``state`` and ``towards`` are given away: their memory is written to, so that no second state is ever held.
+        Gradients of the step's parameters and of ``embedding`` are added to their ``.grad``; these are leaves of autograd.
         """
 
 
@@ -57,9 +57,11 @@ class Coupling(Step):
         b = b.detach().requires_grad_()
         with torch.enable_grad():
             change = self._change(b, embedding)
-        a = c - change.detach()
+        a = c.sub_(change.detach())
         torch.autograd.backward(change, towards_c.to(change.dtype))
-        return (a, b.detach()), (towards_c, towards_b if b.grad is None else towards_b + b.grad)
+        if b.grad is not None:
+            towards_b.add_(b.grad)
+        return (a, b.detach()), (towards_c, towards_b)
 
     def _change(self, b: Tensor, embedding: Tensor) -> Tensor:
         change: Tensor = self.branch(b, embedding)
@@ -127,7 +129,10 @@ class _Reversible(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *towards: Tensor) -> tuple[Any, ...]:
+        # a copy, so that backward can run again on a retained graph; the gradients are nobody's but this function's
         a, b, *leaves = ctx.saved_tensors
+        a, b = a.clone(), b.clone()
+        ctx.maybe_clear_saved_tensors()
         # leaves of graphs of their own: the hooks of the real parameters run once, on what this function returns
         embedding, *parameters = (
             leaf.detach().requires_grad_(needed) for leaf, needed in zip(leaves, ctx.needs_input_grad[4:], strict=True)

@@ -40,10 +40,11 @@ class Descent(Step):
         return _unite(waiting, self.below(down, embedding))
 
     def undo(self, state: State, towards: State, embedding: Tensor) -> tuple[State, State]:
-        waiting, down = self._divide(state)
-        towards_waiting, towards_down = self._divide(towards)
-        down, towards_down = self.below.undo(down, towards_down, embedding)
-        return _unite(waiting, down), _unite(towards_waiting, towards_down)
+        below = self.below.undo(self._divide(state)[1], self._divide(towards)[1], embedding)
+        for whole, parts in zip((state, towards), below, strict=True):
+            for stream, part in zip(whole, parts, strict=True):
+                stream[:, -self.channels :] = depth_to_space(part)
+        return state, towards
 
     def _divide(self, state: State) -> tuple[State, State]:
         """The channels that wait, and those that go down, at half the size."""

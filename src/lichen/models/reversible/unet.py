@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lichen.errors import ConfigError
-from lichen.models.reversible.branches import CONVOLUTIONS, AttentionBranch, ConvolutionBranch, zeroed
+from lichen.models.reversible.branches import CONVOLUTIONS, AttentionBranch, ConvolutionBranch, NormSiLU, zeroed
 from lichen.models.reversible.chain import Chain, Coupling, State, Step, run_reversibly, snap
 from lichen.models.reversible.resampling import Descent
 
@@ -98,10 +98,11 @@ class ReversibleUNet(nn.Module):
         )
         self.conv_in = convolution(in_channels, 2 * width, 3, padding=1)
         self.chain = build(0)
-        self.out = nn.Sequential(
-            nn.GroupNorm(math.gcd(norm_num_groups, width), 2 * width, eps=1e-6),
-            nn.SiLU(),
-            zeroed(convolution(2 * width, out_channels, 3, padding=1)),
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                NormSiLU(width, norm_num_groups), zeroed(convolution(width, out_channels, 3, padding=1, bias=first))
+            )
+            for first in (True, False)
         )
 
     def forward(
@@ -134,9 +135,10 @@ class ReversibleUNet(nn.Module):
                 )
         size = x.shape[2:]
         embedding = self.time_embed(_sinusoids(timesteps, self.time_width).to(x.dtype))
-        after = self._streams_through(self.conv_in(_padded(x, self.stride)).to(x.dtype), embedding)
-        out: Tensor = self.out(torch.cat(after, dim=1))
-        return out[(..., *(slice(length) for length in size))]
+        streams = self._streams_through(self.conv_in(_padded(x, self.stride)).to(x.dtype), embedding)
+        a, b = (head(stream) for head, stream in zip(self.heads, streams, strict=True))
+        cropped: Tensor = (a + b)[(..., *(slice(length) for length in size))]
+        return cropped
 
     def _streams_through(self, features: Tensor, embedding: Tensor) -> State:
         if self.grid is not None:
