@@ -290,12 +290,12 @@ def sentence(task: Task, pairs: Sequence[Pair], sources: Sequence[str], data: Da
     """What else is to be said of a data set."""
     differences = ", ".join(f"{pair.loss_difference:+.1%}" for pair in pairs)
     real = pairs[0].standard["kernel"]["real"]
+    held_out = f"{len(data.held_out.names)} held-out images of {len(set(data.held_out.patients))} patients"
     return (
         f"- {task.title}: {task.images} images seen of {len(data.train.names)}, channels "
-        f"{' '.join(map(str, task.channels))}, {task.blocks} blocks a level; {len(data.held_out.names)} held-out images "
-        f"of {len(set(data.held_out.patients))} patients. Differences by seed: {differences}; the draws of noise leave "
-        f"{max(pair.noise for pair in pairs):.2%} of standard error. Kernel distance of training images: "
-        f"{real['value']:.3f}. Energy: {', '.join(sources)}."
+        f"{' '.join(map(str, task.channels))}, {task.blocks} blocks a level; {held_out}. Differences by seed: "
+        f"{differences}; the draws of noise leave {max(pair.noise for pair in pairs):.2%} of standard error. Kernel "
+        f"distance of training images: {real['value']:.3f}. Energy: {', '.join(sources)}."
     )
 
 
