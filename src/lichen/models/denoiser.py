@@ -40,20 +40,24 @@ def hidden_channels(config: DenoiserConfig, *, spatial_dims: int, latent_channel
     """Widths inside the reversible network's branches, per level, that give it the standard one's number of parameters.
 
     The reversible network joins streams by sums where the standard one concatenates, so at the same widths it is
-    smaller. What is missing goes into the levels below the first, where memory and arithmetic are cheap.
+    smaller. What is missing goes into the deepest level, where a parameter costs the least arithmetic; the first level,
+    where it costs the most, gives up an eighth. A training step then takes no more arithmetic than the standard one's,
+    the recomputation included, wherever there are two levels or more.
     """
-    first, *deeper = config.channels
-
-    def at(widening: float) -> tuple[int, ...]:
-        return tuple(8 * max(round(width * widening / 8), 1) for width in (deeper or [first]))
+    *above, deepest = config.channels
+    above[:1] = [_in_eights(width * 7 / 8) for width in above[:1]]
 
     def parameters(hidden: tuple[int, ...]) -> int:
         return _count(lambda: _reversible(config, spatial_dims, latent_channels, hidden))
 
     wanted = _count(lambda: _standard(config, spatial_dims, latent_channels))
-    top = (first,) if deeper else ()
-    once, twice = (parameters(top + at(widening)) for widening in (1, 2))
-    return top + at(1 + (wanted - once) / (twice - once))
+    once, twice = (parameters((*above, width)) for width in (deepest, 2 * deepest))
+    return (*above, _in_eights(deepest * (1 + (wanted - once) / (twice - once))))
+
+
+def _in_eights(width: float) -> int:
+    """The nearest multiple of 8, in which hardware computes fastest; for narrow networks the nearest number."""
+    return 8 * int(width / 8 + 0.5) if width >= 28 else max(round(width), 1)
 
 
 def _standard(config: DenoiserConfig, spatial_dims: int, latent_channels: int) -> nn.Module:

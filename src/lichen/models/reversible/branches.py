@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -19,11 +20,13 @@ class NormSiLU(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, *S) -> (B, C, *S)."""
+        if not torch.is_grad_enabled():
+            return self._activated(x)
         activated: Tensor = checkpoint(self._activated, x, use_reentrant=False, preserve_rng_state=False)
         return activated
 
     def _activated(self, x: Tensor) -> Tensor:
-        return functional.silu(super().forward(x))
+        return functional.silu(super().forward(x).to(arithmetic(x)))
 
 
 class ConvolutionBranch(nn.Module):
@@ -69,6 +72,14 @@ class AttentionBranch(nn.Module):
         attended = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         out: Tensor = self.out(attended).transpose(1, 2).unflatten(2, x.shape[2:])
         return out
+
+
+def arithmetic(x: Tensor) -> torch.dtype:
+    """The precision in which a convolution of x is computed: autocast's, where it is on."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) and x.dtype == torch.float32:
+        return torch.get_autocast_dtype(device)
+    return x.dtype
 
 
 def zeroed(layer: nn.Module) -> nn.Module:

@@ -32,13 +32,14 @@ class Step(nn.Module, ABC):
         """From the state after the step and the gradient towards it, both as they were before the step.
 
         ``state`` and ``towards`` are given away: their memory is written to, so that no second state is ever held.
-        Gradients of the step's parameters and of ``embedding`` are added to their ``.grad``; these are leaves of autograd.
+        Gradients of the step's parameters and of ``embedding``, all leaves of autograd, are added to their ``.grad``.
         """
 
 
 class Coupling(Step):
     """Additive coupling (a, b) -> (b, a + F(b)); two in a row update both streams, each from the other.
 
+    F is computed again in backward, so it must not be random.
     With a ``grid``, F's output is rounded to multiples of it, with the gradient passed straight through: on states that
     are multiples of it too, sums are exact (below 2^24 grids in fp32), so the step is undone without any error.
     """
@@ -49,10 +50,12 @@ class Coupling(Step):
         self.grid = grid
 
     def forward(self, state: State, embedding: Tensor) -> State:
+        """(a, b) -> (b, a + F(b))."""
         a, b = state
         return b, a + self._change(b, embedding)
 
     def undo(self, state: State, towards: State, embedding: Tensor) -> tuple[State, State]:
+        """(b, a + F(b)) -> (a, b), with the gradient."""
         (b, c), (towards_b, towards_c) = state, towards
         b = b.detach().requires_grad_()
         with torch.enable_grad():
@@ -76,11 +79,13 @@ class Chain(Step):
         self.steps = nn.ModuleList(steps)
 
     def forward(self, state: State, embedding: Tensor) -> State:
+        """The state after all steps."""
         for step in self.steps:
             state = step(state, embedding)
         return state
 
     def undo(self, state: State, towards: State, embedding: Tensor) -> tuple[State, State]:
+        """The state before all steps, with the gradient."""
         for step in reversed(self.steps):
             assert isinstance(step, Step)
             state, towards = step.undo(state, towards, embedding)
@@ -91,14 +96,19 @@ def run_reversibly(step: Step, state: State, embedding: Tensor) -> State:
     """``step(state, embedding)`` with the same gradients, of which only the result is stored for backward."""
     if not torch.is_grad_enabled():
         return step(state, embedding)  # type: ignore[no-any-return]  # nn.Module's call is untyped
+    return _recorded(step, state, embedding)
+
+
+@torch._disable_dynamo  # type: ignore[attr-defined]  # noqa: SLF001  # as torch.compiler.disable, but without importing the compiler at once
+def _recorded(step: Step, state: State, embedding: Tensor) -> State:
     names, parameters = zip(*step.named_parameters(), strict=True)
-    after: State = _Reversible.apply(step, names, *state, embedding, *parameters)
+    after: State = _Reversible.apply(step, names, *state, embedding, *parameters)  # type: ignore[no-untyped-call]
     return after
 
 
 def snap(x: Tensor, grid: float) -> Tensor:
     """``x`` rounded to multiples of ``grid`` (a power of two, so that it is exact); the gradient passes unchanged."""
-    snapped: Tensor = _Snap.apply(x, grid)
+    snapped: Tensor = _Snap.apply(x, grid)  # type: ignore[no-untyped-call]
     return snapped
 
 
@@ -113,7 +123,7 @@ class _Snap(torch.autograd.Function):
 
 
 class _Reversible(torch.autograd.Function):
-    """A step as one node of autograd's graph, whose parameters are inputs: hooks, DDP and counters see nothing unusual."""
+    """A step as one node of autograd's graph, with its parameters as inputs: hooks and DDP see nothing unusual."""
 
     @staticmethod
     def forward(
@@ -122,12 +132,12 @@ class _Reversible(torch.autograd.Function):
         ctx.step, ctx.names = step, names
         ctx.arithmetic = _Arithmetic(a.device.type)
         with ctx.arithmetic.restored():
-            after = step((a, b), embedding)
+            after: State = step((a, b), embedding)
         ctx.save_for_backward(*after, embedding, *parameters)
-        return after  # type: ignore[no-any-return]  # as above
+        return after
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *towards: Tensor) -> tuple[Any, ...]:
         # a copy, so that backward can run again on a retained graph; the gradients are nobody's but this function's
         a, b, *leaves = ctx.saved_tensors
@@ -158,7 +168,7 @@ class _Undoing(nn.Module):
 class _Arithmetic:
     """The autocast of the forward pass, for the recomputation to be the same.
 
-    Without autocast's cache of cast weights: what is cast where no gradient is recorded must not be reused where one is.
+    Without autocast's cache of weights: what is cast where no gradient is recorded must not be reused where one is.
     """
 
     def __init__(self, device: str) -> None:

@@ -13,15 +13,17 @@ def space_to_depth(x: Tensor) -> Tensor:
     dims = x.ndim - 2
     blocks = x.reshape(*x.shape[:2], *(part for size in x.shape[2:] for part in (size // 2, 2)))
     coarse, fine = range(2, 2 + 2 * dims, 2), range(3, 3 + 2 * dims, 2)
-    return blocks.permute(0, 1, *fine, *coarse).flatten(1, 1 + dims).contiguous()
+    moved: Tensor = blocks.permute(0, 1, *fine, *coarse).flatten(1, 1 + dims)
+    return moved.contiguous()
 
 
 def depth_to_space(x: Tensor) -> Tensor:
     """The inverse: x (B, C 2^d, *S) -> (B, C, *2S)."""
     dims = x.ndim - 2
-    blocks = x.unflatten(1, (-1, *(2,) * dims))
+    blocks: Tensor = x.unflatten(1, (-1, *(2,) * dims))
     order = (axis for i in range(dims) for axis in (2 + dims + i, 2 + i))
-    return blocks.permute(0, 1, *order).reshape(x.shape[0], -1, *(2 * size for size in x.shape[2:]))
+    moved: Tensor = blocks.permute(0, 1, *order)
+    return moved.reshape(x.shape[0], -1, *(2 * size for size in x.shape[2:]))
 
 
 class Descent(Step):
@@ -36,10 +38,12 @@ class Descent(Step):
         self.below = below
 
     def forward(self, state: State, embedding: Tensor) -> State:
+        """The state after ``below`` has changed what goes down."""
         waiting, down = self._divide(state)
         return _unite(waiting, self.below(down, embedding))
 
     def undo(self, state: State, towards: State, embedding: Tensor) -> tuple[State, State]:
+        """The state before ``below``, with the gradient; what waits stays where it is."""
         below = self.below.undo(self._divide(state)[1], self._divide(towards)[1], embedding)
         for whole, parts in zip((state, towards), below, strict=True):
             for stream, part in zip(whole, parts, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,9 @@ class ReversibleUNet(nn.Module):
     """A U-Net between whose two ends every step is invertible, so that memory hardly grows with its depth.
 
     Two streams of ``channels[0]`` features each pass through additive couplings whose branches are those of MONAI's
-    ``DiffusionModelUNet``: convolutions, and attention where ``attention_levels`` says so and in the middle. At each level
-    a part of every stream is set aside, the rest goes down by space-to-depth, and comes back to it. Backward recomputes
-    what went in from what came out, so a training step costs a forward pass more than it would otherwise.
+    ``DiffusionModelUNet``: convolutions, and attention where ``attention_levels`` says so and in the middle. At each
+    level a part of every stream is set aside, the rest goes down by space-to-depth, and comes back to it. Backward
+    recomputes what went in from what came out, so a training step costs a forward pass more than it would otherwise.
 
     Args:
         spatial_dims: 2 or 3.
@@ -137,8 +138,7 @@ class ReversibleUNet(nn.Module):
         embedding = self.time_embed(_sinusoids(timesteps, self.time_width).to(x.dtype))
         streams = self._streams_through(self.conv_in(_padded(x, self.stride)).to(x.dtype), embedding)
         a, b = (head(stream) for head, stream in zip(self.heads, streams, strict=True))
-        cropped: Tensor = (a + b)[(..., *(slice(length) for length in size))]
-        return cropped
+        return _cropped(a + b, size)
 
     def _streams_through(self, features: Tensor, embedding: Tensor) -> State:
         if self.grid is not None:
@@ -165,10 +165,17 @@ def _padded(x: Tensor, stride: int) -> Tensor:
     return functional.pad(x, [length for pair in missing for length in pair], mode="replicate")
 
 
+def _cropped(x: Tensor, size: Sequence[int]) -> Tensor:
+    """The first ``size`` voxels of x (B, C, *S)."""
+    for axis, length in enumerate(size, start=2):
+        x = x.narrow(axis, 0, length)
+    return x
+
+
 def _widths_fit(spatial_dims: int, channels: Sequence[int]) -> None:
     """Raise where a level's width is no share of the level above, or too large a one."""
     fold = 2**spatial_dims
-    for above, below in zip(channels, channels[1:], strict=False):
+    for above, below in pairwise(channels):
         if below % fold or below > above * fold:
             raise ConfigError(
                 f"a reversible level of {below} channels does not follow one of {above} in {spatial_dims}-D",
