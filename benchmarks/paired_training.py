@@ -64,16 +64,19 @@ def read(run: RunFolder, part: Part) -> Data:
     return Data(train_set, held_out, latents, torch.cat(encoded), generator)
 
 
-def measured(network: nn.Module, data: Data, recipe: Recipe, *, draws: int, samples: int, stem: Path) -> dict[str, Any]:
-    """What is measured of ``network`` after training, from ``stem``.json or by training it.
+def measured(
+    network: nn.Module, data: Data, recipe: Recipe, *, draws: int, samples: int, folder: Path
+) -> dict[str, Any]:
+    """What is measured of ``network`` after training, kept in ``folder`` or found by training it.
 
     ``losses`` are those of ``held_out_losses``; ``curve`` has (images seen, loss) of the averaged network in training;
     ``kernel`` is the kernel distance of ``samples`` images, none asked for: None.
     """
-    path = stem.with_suffix(".json")
+    path = folder / "measured.json"
     if not path.exists():
-        curve_file = stem.with_suffix(".curve.jsonl")
-        average = trained(network, data, recipe, max(1, draws // MARKS), stem.with_suffix(".safetensors"), curve_file)
+        folder.mkdir(parents=True, exist_ok=True)
+        curve_file, state = folder / "curve.jsonl", folder / "state.safetensors"
+        average = trained(network, data, recipe, max(1, draws // MARKS), state, curve_file)
         losses = held_out_losses(average, data.held_out_latents, draws)
         curve = dict(json.loads(line) for line in curve_file.read_text(encoding="utf-8").splitlines())
         found = {"losses": losses, "curve": sorted(curve.items()), "kernel": None}
@@ -81,7 +84,7 @@ def measured(network: nn.Module, data: Data, recipe: Recipe, *, draws: int, samp
             distance = kernel_distance(sampled(average, data, samples, recipe.seed), data.held_out, data.train)
             found["kernel"] = distance.as_json()
         path.write_text(json.dumps(found), encoding="utf-8")
-        print(path.stem, f"held-out loss {statistics.fmean(losses):.5f}", flush=True)
+        print(folder.name, f"held-out loss {statistics.fmean(losses):.5f}", flush=True)
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return figures
 

@@ -48,11 +48,10 @@ class Design:
 
 
 DESIGNS = (
-    Design("hidden widths as the streams", (1, 1), (1, 1)),
-    Design("hidden widths 1, 1.25", (1, 1), (1, 1.25)),
-    Design("hidden widths 0.75, 1.25", (1, 1), (0.75, 1.25)),
-    Design("hidden widths 0.5, 1.25", (1, 1), (0.5, 1.25)),
-    Design("streams 0.5, 1; hidden widths 1, 1.25", (0.5, 1), (1, 1.25)),
+    Design("hidden widths x 1, 1", (1, 1), (1, 1)),
+    Design("hidden widths x 1, 1.25", (1, 1), (1, 1.25)),
+    Design("hidden widths x 0.5, 1.25", (1, 1), (0.5, 1.25)),
+    Design("streams x 0.5, 1; hidden widths x 1, 1.25", (0.5, 1), (1, 1.25)),
 )
 
 
@@ -119,7 +118,7 @@ TASKS = (
         blocks=2,
         images=10_000,
         batch_size=8,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         draws=16,
         samples=128,
     ),
@@ -187,8 +186,8 @@ def compared(task: Task, runs: Path, scratch: Path) -> tuple[list[Pair], dict[st
 
     def figures(kind: DenoiserKind, seed: int) -> dict[str, Any]:
         network, recipe = task.build(kind, data, seed), task.recipe(seed, task.images)
-        stem = folder / f"{kind}-{seed}"
-        return measured(network, data, recipe, draws=task.draws, samples=task.samples, stem=stem)
+        own = folder / f"{kind}-{seed}"
+        return measured(network, data, recipe, draws=task.draws, samples=task.samples, folder=own)
 
     pairs = [Pair(*(figures(kind, seed) for kind in KINDS)) for seed in SEEDS]
     networks: dict[str, nn.Module] = {kind: task.build(kind, data, 0) for kind in KINDS}
@@ -246,7 +245,7 @@ def design_rows(task: Task, runs: Path, scratch: Path) -> list[tuple[str, ...]]:
                     task.recipe(seed, task.images // 3),
                     draws=task.draws,
                     samples=0,
-                    stem=folder / f"{name}-{seed}",
+                    folder=folder / f"{name}-{seed}",
                 )["losses"]
             )
             for seed in DESIGN_SEEDS
