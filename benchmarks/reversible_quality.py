@@ -129,7 +129,7 @@ TASKS = (
         blocks=1,
         images=3_200,
         batch_size=4,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         draws=64,
         samples=64,
     ),
