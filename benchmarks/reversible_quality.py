@@ -153,7 +153,7 @@ class Pair:
     def noise(self) -> float:
         """Standard error of ``loss_difference`` from the draws of levels and noise."""
         draws = zip(self.reversible["losses"], self.standard["losses"], strict=True)
-        ratios = [one / other for one, other in draws]
+        ratios: list[float] = [one / other for one, other in draws]
         return statistics.stdev(ratios) / math.sqrt(len(ratios))
 
     @property

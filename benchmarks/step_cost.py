@@ -91,8 +91,8 @@ class _Flops(TorchDispatchMode):
     """torch's ``FlopCounterMode`` watches modules too, and a backward pass within a backward pass stops it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not type it
+        self.total: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
