@@ -82,7 +82,8 @@ def training_step(network: nn.Module, batch: Tensor) -> Callable[[], None]:
 
 def flops_of(work: Callable[[], object]) -> int:
     """FLOPs of the convolutions, products and attention in ``work``, those of backward and recomputation included."""
-    with _Flops() as counter:
+    counter = _Flops()
+    with counter:
         work()
     return counter.total
 
