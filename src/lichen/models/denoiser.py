@@ -42,13 +42,13 @@ def hidden_channels(config: DenoiserConfig, *, spatial_dims: int, latent_channel
 
     The reversible network joins streams by sums where the standard one concatenates, so at the same widths it is
     smaller. What is missing goes into the deepest level, where a parameter costs the least arithmetic; the first level,
-    where it costs the most, gives up an eighth. A training step then takes no more arithmetic than the standard one's,
+    where it costs the most, gives up a quarter. A training step then takes no more arithmetic than the standard one's,
     the recomputation included, wherever there are two levels or more and attention is a small part of it. With one
     level there is no deeper one, and the step takes more. The rule is frozen: the weights of trained networks have
     these widths, which are stored nowhere else.
     """
     *above, deepest = config.channels
-    above[:1] = [_in_eights(width * 7 / 8) for width in above[:1]]
+    above[:1] = [_in_eights(width * 3 / 4) for width in above[:1]]
 
     def parameters(hidden: tuple[int, ...]) -> int:
         return _count(lambda: _reversible(config, spatial_dims, latent_channels, hidden))
@@ -59,8 +59,8 @@ def hidden_channels(config: DenoiserConfig, *, spatial_dims: int, latent_channel
 
 
 def _in_eights(width: float) -> int:
-    """The nearest multiple of 8, in which hardware computes fastest; for narrow networks the nearest number."""
-    return 8 * int(width / 8 + 0.5) if width >= 28 else max(round(width), 1)
+    """The multiple of 8 below, in which hardware computes fastest; for narrow widths the nearest whole number."""
+    return 8 * int(width / 8) if width >= 28 else max(round(width), 1)
 
 
 def _standard(config: DenoiserConfig, spatial_dims: int, latent_channels: int) -> nn.Module:
