@@ -271,7 +271,7 @@ def denoiser(kind: Any, dims: int, channels: tuple[int, ...], blocks: int) -> nn
 @pytest.mark.parametrize(
     ("dims", "channels", "blocks", "hidden"),
     [
-        (2, (8, 16), 1, (6, 22)),
+        (2, (8, 16), 1, (6, 20)),
         (2, (64, 128), 2, (48, 160)),
         (3, (8, 16), 1, (6, 21)),
         (3, (32, 64), 2, (24, 80)),
