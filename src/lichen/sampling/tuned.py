@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from lichen.config import SamplerName, SamplingConfig, ScheduleName
+from lichen.config import SamplingConfig
 from lichen.errors import CheckpointError
+from lichen.samplers import SamplerName, ScheduleName
 from lichen.settings import from_plain
 from lichen.training.checkpoint import load_tensors, read_about, save_tensors
 
