@@ -132,7 +132,7 @@ def tune(
         LichenError: the checkpoint cannot be read or written, or its images cannot be compared.
     """
     if images < LEAST_IMAGES:
-        raise ConfigError(f"tune.images is {images}; it must be at least {LEAST_IMAGES}", fix="leave it at 64")
+        raise ConfigError(f"tune.images is {images}; it must be at least {LEAST_IMAGES}", fix="give --tune.images 64")
     if watch.team.size > 1:
         raise RunError("tuning compares timings of one process", fix="give the command without torchrun")
     if not os.access(checkpoint.parent, os.W_OK):

@@ -62,14 +62,17 @@ class Tuned:
                 raise ValueError(f"{figure!r} is no figure")
 
     def settings(self, base: SamplingConfig) -> SamplingConfig:
-        """``base`` with what was found; compiled if as many images as ``base`` asks for pay for it."""
+        """``base`` with what was found; compiled if as many images as ``base`` asks for pay for it.
+
+        A batch is always computed whole, so none is larger than the number of images.
+        """
         return replace(
             base,
             preset=None,
             sampler=self.sampler,
             schedule=self.schedule,
             steps=self.steps,
-            batch_size=self.batch_size,
+            batch_size=min(self.batch_size, base.count),
             compile=self.compile_from is not None and base.count >= self.compile_from,
         )
 
