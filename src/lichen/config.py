@@ -109,6 +109,11 @@ class AutoencoderConfig:
             at_least(f"autoencoder.{name}", getattr(self, name), 1)
         positive("autoencoder.learning_rate", self.learning_rate)
         between("autoencoder.kl_weight", self.kl_weight, 0.0, 1.0)
+        if self.kind == "none" and (self.crop is not None or self.checkpointing):
+            raise ConfigError(
+                "autoencoder.kind is none, so nothing is trained on crops or with checkpointing",
+                fix="leave out --autoencoder.crop and --autoencoder.checkpointing",
+            )
         if self.crop is not None:
             crop_fits("autoencoder.crop", self.crop, multiple=2 ** (len(self.channels) - 1))
 

@@ -109,7 +109,7 @@ def cheapest(chain: Chain, fixed_bytes: int, budget_bytes: int) -> tuple[Pass, .
         raise BudgetError(
             f"{budget_bytes / 1e9:g} GB of memory are too little for the autoencoder, even in the smallest tiles: "
             f"images like these take {needed_gb} GB",
-            fix=f"give --memory.budget-gb {needed_gb} or more, or smaller --images.size",
+            fix=f"give --memory.budget-gb {needed_gb} or more, or train on smaller images",
         )
     return best[chain.last][1]
 
