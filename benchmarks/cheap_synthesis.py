@@ -29,11 +29,12 @@ from torch import Tensor
 from lichen.chain import at_work, read_images
 from lichen.chain.forecasting import pace_of_calls
 from lichen.chain.tuning import Cost, Tuning, tune
-from lichen.config import CarbonConfig, RunConfig, SamplingConfig, TrainingConfig, network_calls
+from lichen.config import CarbonConfig, RunConfig, SamplingConfig, TrainingConfig
 from lichen.energy import Stopwatch, find_meters
 from lichen.quality.features import random_features
 from lichen.quality.kernel import squared_mmd
 from lichen.quality.paired import paired_squared_mmd, scaling
+from lichen.samplers import network_calls
 from lichen.sampling import decode_images, draw_latents
 from lichen.settings import load_settings
 from lichen.team import ALONE

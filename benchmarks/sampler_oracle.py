@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lichen.config import SAMPLING_PRESETS, Objective, SamplerName, ScheduleName, network_calls, supports
 from lichen.diffusion import (
     SAMPLERS,
     Denoise,
@@ -31,6 +30,7 @@ from lichen.diffusion import (
     process_of,
     unipc,
 )
+from lichen.samplers import SAMPLING_PRESETS, Objective, SamplerName, ScheduleName, network_calls, supports
 
 QUANTILES = 5_000
 DRAWS = 50_000

@@ -21,10 +21,11 @@ from lichen.audit.membership import (
 )
 from lichen.chain import Data
 from lichen.chain.membership import denoising_losses, members_of, membership_of, patient_means
-from lichen.config import AutoencoderConfig, DenoiserConfig, Objective
+from lichen.config import AutoencoderConfig, DenoiserConfig
 from lichen.diffusion import GaussianMixture, process_of, target
 from lichen.errors import AuditError
 from lichen.images import ImageSet, Source
+from lichen.samplers import Objective
 from lichen.training.generator import Generator, GeneratorSpec
 
 SIDE = 8

@@ -27,11 +27,12 @@ from lichen.carbon import (
     what_if,
 )
 from lichen.chain import run
-from lichen.config import CarbonConfig, SamplerName, network_calls
+from lichen.config import CarbonConfig
 from lichen.presets import load_preset
 from lichen.report import write_report
 from lichen.report.formats import GRAMS, WATT_HOURS, Span, figure, span_parts
 from lichen.runs import RunFolder
+from lichen.samplers import SamplerName, network_calls
 from lichen.settings import load_settings
 from lichen.summary import with_carbon
 

@@ -123,6 +123,12 @@ def test_a_crop_that_the_levels_cannot_divide_is_told_which_fits(
     assert fix in raised.value.fix
 
 
+def test_without_an_autoencoder_there_is_nothing_to_train_on_crops() -> None:
+    for idle in (AutoencoderConfig(crop=(8, 8)), AutoencoderConfig(checkpointing=True)):
+        with pytest.raises(ConfigError, match="kind is none"):
+            replace(idle, kind="none")
+
+
 @pytest.mark.parametrize("crop", [(40, 16), (16, 40), (16, 16, 16)])
 def test_a_crop_larger_than_the_images_is_refused_before_they_are_read(crop: tuple[int, ...]) -> None:
     config = RunConfig(

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from lichen.config import Objective
 from lichen.diffusion import (
     LEVELS,
     Network,
@@ -21,6 +20,7 @@ from lichen.diffusion import (
     variance_preserving,
     x0_from_output,
 )
+from lichen.samplers import Objective
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 PRESERVING, STRAIGHT = variance_preserving(), straight()

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from lichen.config import SAMPLING_PRESETS, Objective, SamplerName, SamplingPreset, network_calls
 from lichen.diffusion import (
     SAMPLERS,
     Denoise,
@@ -26,6 +25,7 @@ from lichen.diffusion import (
     unipc,
     variance_preserving,
 )
+from lichen.samplers import SAMPLING_PRESETS, Objective, SamplerName, SamplingPreset, network_calls
 
 NAMES: tuple[SamplerName, ...] = get_args(SamplerName)
 DETERMINISTIC: tuple[SamplerName, ...] = ("ddim", "rflow", "heun", "dpmpp-2m", "unipc")

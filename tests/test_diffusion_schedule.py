@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 import torch
 
-from lichen.config import ScheduleName
 from lichen.diffusion import LEVELS, Process, noise_levels, straight, variance_preserving
 from lichen.errors import ConfigError
+from lichen.samplers import ScheduleName
 
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 PRESERVING, STRAIGHT = variance_preserving(), straight()

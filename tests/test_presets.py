@@ -14,20 +14,19 @@ import torch
 from lichen.chain.predicting import predict
 from lichen.cli import main
 from lichen.commands.common import settings_of
-from lichen.config import (
+from lichen.config import RunConfig, SamplingConfig
+from lichen.errors import ConfigError
+from lichen.options import RunOptions
+from lichen.runs import RunFolder
+from lichen.samplers import (
     SAMPLING_PRESETS,
     Objective,
-    RunConfig,
     SamplerName,
-    SamplingConfig,
     SamplingPreset,
     check_sampler,
     network_calls,
     supports,
 )
-from lichen.errors import ConfigError
-from lichen.options import RunOptions
-from lichen.runs import RunFolder
 from lichen.sampling import draw_latents
 from lichen.settings import dump_settings, load_settings
 from lichen.training.checkpoint import load_tensors, save_tensors

@@ -312,8 +312,9 @@ def test_what_was_tuned_is_the_default_that_options_replace(checkpoint: Path, ca
     keep_tuned(checkpoint, replace(TUNED, compile_from=None))
 
     def drawn(name: str, *options: object) -> dict[str, Any]:
-        code, said = call("sample", checkpoint, "--out", tmp_path / name, "--sampling.count", "2", *options)
+        code, said = call("sample", checkpoint, "--out", tmp_path / name, "--sampling.count", "5", *options)
         assert code == 0, said
+        assert ("as the checkpoint was tuned" in said) == (not options)
         return dict(json.loads((tmp_path / name / "sample-000000.json").read_text()))
 
     plain = drawn("plain")
@@ -323,7 +324,7 @@ def test_what_was_tuned_is_the_default_that_options_replace(checkpoint: Path, ca
     assert (asked["sampler"], asked["steps"], asked["batch_size"]) == ("ddim", 2, 2)
     keep_tuned(checkpoint, replace(TUNED, compile_from=None, steps=4))
     first = (tmp_path / "asked" / "sample-000001.png").read_bytes()
-    assert drawn("asked", "--sampling.count", "3")["steps"] == 2  # a folder goes on as it was begun
+    assert drawn("asked", "--sampling.count", "6")["steps"] == 2  # a folder goes on as it was begun
     assert (tmp_path / "asked" / "sample-000001.png").read_bytes() == first
     code, said = call("sample", checkpoint, "--out", tmp_path / "asked", "--sampling.steps", "5")
     assert code == 2
@@ -340,6 +341,10 @@ def test_compiling_is_the_default_where_as_many_images_are_asked_for_as_pay_for_
     assert not TUNED.settings(SamplingConfig(count=49)).compile
     assert TUNED.settings(SamplingConfig(count=50)).compile
     assert not replace(TUNED, compile_from=None).settings(SamplingConfig(count=10**9)).compile
+
+
+def test_a_tuned_batch_is_no_larger_than_the_images_that_are_asked_for() -> None:
+    assert [TUNED.settings(SamplingConfig(count=count)).batch_size for count in (1, 3, 4, 50)] == [1, 3, 4, 4]
 
 
 def test_samples_that_name_their_generator_by_its_file_are_those_of_another_one(

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from lichen import cli
 from lichen.config import AutoencoderConfig, DenoiserConfig
 from lichen.errors import BudgetError
-from lichen.memory import measure_peak_memory
+from lichen.memory import gigabytes_up, measure_peak_memory
 from lichen.models.autoencoder import build_autoencoder, decode, encode
 from lichen.models.layout import fast_layout
-from lichen.models.tile_plan import Chain, cheapest, in_gb, least_bytes
+from lichen.models.tile_plan import Chain, cheapest, least_bytes
 from lichen.models.tile_steps import steps_of
 from lichen.models.tiling import decode_tiled, encode_tiled, within
 from lichen.sampling import decode_images
@@ -174,7 +174,7 @@ def test_a_budget_that_nothing_meets_is_told_the_smallest_that_works() -> None:
     images = half_air((16, 16, 16))
     with pytest.raises(BudgetError) as raised:
         encode_tiled(network, images, 1000)
-    named = in_gb(least(network, network.encoder, images))
+    named = gigabytes_up(least(network, network.encoder, images))
     assert f"--memory.budget-gb {named} or more" in raised.value.fix
     encode_tiled(network, images, int(float(named) * 1e9))
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lichen.config import Objective
 from lichen.diffusion import GaussianMixture, denoiser_of, noise_levels, process_of, rflow, unipc
+from lichen.samplers import Objective
 from lichen.stopping import Stopped
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.draws import Draws

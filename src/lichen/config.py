@@ -6,27 +6,22 @@ The same fields are the options of the command line (``--images.path DIR``), the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 from tyro.conf import arg
 
 from lichen.bounds import at_least, between, channels_fit, crop_fits, positive, spacing_fits, window_fits
 from lichen.errors import ConfigError
+from lichen.samplers import SAMPLING_PRESETS, Objective, SamplerName, SamplingPreset, ScheduleName
 
-Objective = Literal["v", "epsilon", "flow"]
 Precision = Literal["fp32", "bf16"]
-SamplerName = Literal["ddpm", "ddim", "rflow", "heun", "dpmpp-2m", "unipc"]
-ScheduleName = Literal["karras", "lu", "time"]
 PhantomKind = Literal["2d", "3d"]
 MirrorName = Literal["tensorboard", "wandb", "mlflow"]
 Volumes = Literal["auto", "channels", "split"]
 AutoencoderKind = Literal["kl", "none"]
 DenoiserKind = Literal["standard", "reversible"]
-SamplingPreset = Literal["unipc-20", "dpmpp-20", "ddim-50", "ddim-250", "ddpm-1000", "rflow-30"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +109,11 @@ class AutoencoderConfig:
             at_least(f"autoencoder.{name}", getattr(self, name), 1)
         positive("autoencoder.learning_rate", self.learning_rate)
         between("autoencoder.kl_weight", self.kl_weight, 0.0, 1.0)
+        if self.kind == "none" and (self.crop is not None or self.checkpointing):
+            raise ConfigError(
+                "autoencoder.kind is none, so nothing is trained on crops or with checkpointing",
+                fix="leave out --autoencoder.crop and --autoencoder.checkpointing",
+            )
         if self.crop is not None:
             crop_fits("autoencoder.crop", self.crop, multiple=2 ** (len(self.channels) - 1))
 
@@ -204,28 +204,6 @@ class ProbeConfig:
             raise ConfigError(
                 "probe.stop needs probes", fix="say how often with --probe.every, e.g. a twentieth of the images seen"
             )
-
-
-@dataclass(frozen=True)
-class PresetSampler:
-    """What the name of a sampling preset stands for."""
-
-    sampler: SamplerName
-    schedule: ScheduleName
-    steps: int
-
-
-SAMPLING_PRESETS: Mapping[SamplingPreset, PresetSampler] = MappingProxyType(
-    {
-        "unipc-20": PresetSampler("unipc", "lu", 20),
-        "dpmpp-20": PresetSampler("dpmpp-2m", "lu", 20),
-        "ddim-50": PresetSampler("ddim", "time", 50),
-        "ddim-250": PresetSampler("ddim", "time", 250),
-        "ddpm-1000": PresetSampler("ddpm", "time", 1000),
-        "rflow-30": PresetSampler("rflow", "time", 30),
-    }
-)
-"""Solvers of higher order on the levels where they are best, and the first-order samplers on those of their papers."""
 
 
 @dataclass(frozen=True)
@@ -388,31 +366,3 @@ class RunConfig:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
-
-
-_SAMPLERS_OF_SOME: Mapping[SamplerName, tuple[Objective, ...]] = MappingProxyType(
-    {"ddpm": ("v", "epsilon"), "rflow": ("flow",)}
-)
-"""Samplers that follow the noising of some objectives; all others solve the one equation that all objectives share."""
-
-
-def supports(objective: Objective, sampler: SamplerName) -> bool:
-    """Whether ``sampler`` can draw from a network of ``objective``."""
-    return objective in _SAMPLERS_OF_SOME.get(sampler, (objective,))
-
-
-def check_sampler(sampler: SamplerName, objective: Objective) -> None:
-    """Raise ConfigError, with the presets that would do, if ``objective`` does not support ``sampler``."""
-    if not supports(objective, sampler):
-        named = [name for name, preset in SAMPLING_PRESETS.items() if preset.sampler == sampler]
-        usable = [name for name, preset in SAMPLING_PRESETS.items() if supports(objective, preset.sampler)]
-        raise ConfigError(
-            f"the sampler {sampler} (preset {', '.join(named)}) is for the objective "
-            f"{' or '.join(_SAMPLERS_OF_SOME[sampler])}; the objective here is {objective}",
-            fix=f"set --sampling.preset to one of {', '.join(usable)}",
-        )
-
-
-def network_calls(sampler: SamplerName, steps: int) -> int:
-    """How many times the denoiser runs for each image when ``sampler`` visits ``steps`` noise levels."""
-    return 2 * steps - 1 if sampler == "heun" else steps

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from lichen import __version__
 from lichen.carbon import PUE_RANGE, equivalents, grams
-from lichen.config import CarbonConfig, RunConfig, network_calls
+from lichen.config import CarbonConfig, RunConfig
 from lichen.energy import PhaseEnergy, Session, read_sessions, read_traces, total
 from lichen.footprint import footprint_of
 from lichen.hindsight import forecast_and_what_came
 from lichen.images.types import spacing_mm
 from lichen.place import embodied_of, place_of
 from lichen.runs import RunFolder, now, read_lines, read_log
+from lichen.samplers import network_calls
 
 if TYPE_CHECKING:
     from torch import nn

@@ -30,13 +30,14 @@ from lichen.carbon import (
     what_if,
 )
 from lichen.carbon.emissions import J_PER_KWH
-from lichen.config import CarbonConfig, RunConfig, network_calls
+from lichen.config import CarbonConfig, RunConfig
 from lichen.energy import read_sessions, read_traces
 from lichen.errors import CarbonError, RunError
 from lichen.files import write_text
 from lichen.footprint import footprint_of
 from lichen.place import place_of
 from lichen.runs import RunFolder
+from lichen.samplers import network_calls
 from lichen.settings import load_settings
 from lichen.summary import energy_summary
 

@@ -9,10 +9,11 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from lichen.chain.measures import with_measures
-from lichen.config import RunConfig, TrainingConfig, check_sampler
+from lichen.config import RunConfig, TrainingConfig
 from lichen.errors import DependencyError, RunError
 from lichen.mirror import check_mirrors
 from lichen.runs import RunFolder
+from lichen.samplers import check_sampler
 from lichen.settings import dump_settings, flatten, load_settings
 from lichen.team import Team
 

@@ -12,10 +12,11 @@ from lichen.carbon import energy_range_text, energy_text
 from lichen.chain.data import Data
 from lichen.chain.forecasting import Work, forecast
 from lichen.chain.training import spec_of
-from lichen.config import MemoryConfig, RunConfig, SamplingConfig, network_calls
+from lichen.config import MemoryConfig, RunConfig, SamplingConfig
 from lichen.energy import Forecast, find_meters
 from lichen.report.formats import duration
 from lichen.runs import RunFolder, append_line, now, read_lines
+from lichen.samplers import network_calls
 from lichen.sampling import missing_samples
 from lichen.settings import dump_settings, from_plain
 from lichen.training.generator import Generator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -17,7 +17,16 @@ from lichen.chain.measures import AS_IT_IS, Trained, measures, together, trained
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig, TrainingConfig
 from lichen.errors import BudgetError
-from lichen.memory import Option, TrainingMemory, choose, estimate_training_memory, gigabytes, smallest_budget
+from lichen.memory import (
+    Option,
+    TrainingMemory,
+    choose,
+    estimate_training_memory,
+    gigabytes,
+    gigabytes_up,
+    measure_training_memory,
+    smallest_budget,
+)
 from lichen.models.layout import fast_layout, set_layout
 from lichen.runs import RunFolder
 from lichen.settings import dump_settings
@@ -29,6 +38,10 @@ from lichen.watch import Watch
 
 BATCH_SIZE = {"autoencoder": "--autoencoder.batch-size", "denoiser": "--training.batch-size"}
 """The option by which each network's batch is made smaller."""
+
+
+PLACE = {"autoencoder": 0, "denoiser": 1}
+"""Where each network is among those that a specification builds."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,8 @@ class MemoryTable:
             heaviest = max(self.options, key=lambda network: min(_peaks(self.options[network])))
             raise BudgetError(
                 f"--memory.budget-gb is {budget_gb:g}, and no measure makes training fit: the smallest budget that "
-                f"works is {least}, for the {heaviest}",
-                fix=f"set --memory.budget-gb {least}, or train with a smaller batch, e.g. {self.half_batch(heaviest)}",
+                f"works is {least} GB, for the {heaviest}",
+                fix=f"set --memory.budget-gb {least}, or use {self.smaller(heaviest)}",
             )
         return found
 
@@ -67,7 +80,8 @@ class MemoryTable:
     def settings(self, chosen: Mapping[Trained, Option]) -> RunConfig:
         """The run's settings with the options ``chosen``."""
         ways = {
-            network: measures(self.config, network, begun=self.begun)[option.name] for network, option in chosen.items()
+            network: _ways(self.config, network, self.device, begun=self.begun)[option.name]
+            for network, option in chosen.items()
         }
         return together(ways, self.config)
 
@@ -75,29 +89,28 @@ class MemoryTable:
         """FLOPs of a step by ``option``, as a ratio to those of the first."""
         return option.memory.flops / self.options[network][0].memory.flops
 
-    def half_batch(self, network: Trained) -> str:
-        """The option for a batch half as large."""
+    def smaller(self, network: Trained) -> str:
+        """What makes a step smaller: half the batch, or a part of an image where the batch is one."""
         section = self.config.autoencoder if network == "autoencoder" else self.config.training
         if section.batch_size > 1:
             return f"{BATCH_SIZE[network]} {section.batch_size // 2}"
-        return "smaller images by --images.size"
+        return "--autoencoder.crop" if network == "autoencoder" else "smaller images by --images.size"
 
     def in_words(self, chosen: Mapping[Trained, Option]) -> str:
         """What was chosen and what it costs, in one line."""
         parts = []
         for network, option in chosen.items():
-            how = option.name if option.name == AS_IT_IS else f"with {option.name}"
             compute = self.compute(network, option)
             cost = "" if round(compute, 2) == 1 else f", {compute:.2f} times the compute"
-            parts.append(f"the {network} {how} ({gigabytes(option.memory.peak_bytes)}{cost})")
+            parts.append(f"the {network} {by(option)} ({gigabytes(option.memory.peak_bytes)}{cost})")
         slow = any("bf16" in option.name for option in chosen.values()) and not has_fast_bf16(self.device)
         return (
             f"memory for training, by estimate: {', '.join(parts)}; the budget is {self.config.memory.budget_gb:g} GB"
-            + (f"; bf16 may take several times longer than fp32 on this {self.device.type}" if slow else "")
+            + (f"; bf16 may take many times longer than fp32 on this {self.device.type}" if slow else "")
         )
 
-    def lines(self) -> list[str]:
-        """The table for people."""
+    def lines(self, chosen: Mapping[Trained, Option]) -> list[str]:
+        """The table for people, with what was ``chosen`` if there is a budget."""
         budget_gb = self.config.memory.budget_gb
         rows = [("training", "by", "peak", "compute", "fits", "weights + gradients + optimiser + activations")]
         for network, options in self.options.items():
@@ -105,6 +118,8 @@ class MemoryTable:
                 memory = option.memory
                 parts = memory.weights_bytes, memory.gradients_bytes, memory.optimizer_bytes, memory.activations_bytes
                 fits = "" if budget_gb is None else "yes" if memory.peak_bytes <= budget_gb * 1e9 else "no"
+                if fits and option is chosen[network]:
+                    fits = "chosen"
                 rows.append(
                     (
                         network,
@@ -140,6 +155,11 @@ class MemoryTable:
         }
 
 
+def by(option: Option) -> str:
+    """How a network is trained, in words that follow its name."""
+    return option.name if option.name == AS_IT_IS else f"with {option.name}"
+
+
 def within_memory(config: RunConfig, data: Data, folder: RunFolder, device: torch.device, watch: Watch) -> RunConfig:
     """The settings with the measures that the memory budget needs; told, and kept in the run folder.
 
@@ -171,11 +191,15 @@ def reckon(
     options = {
         network: [
             Option(name, way.training.precision, _of_way(network, spec, way, device, processes))
-            for name, way in measures(config, network, begun=begun).items()
+            for name, way in _ways(config, network, device, begun=begun).items()
         ]
         for network in trained_networks(config)
     }
     return MemoryTable(config, device, options, begun)
+
+
+def _ways(config: RunConfig, network: Trained, device: torch.device, *, begun: bool) -> dict[str, RunConfig]:
+    return measures(config, network, begun=begun, fast_bf16=has_fast_bf16(device))
 
 
 def _of_way(
@@ -190,14 +214,39 @@ def estimate(
     network: Trained, spec: GeneratorSpec, training: TrainingConfig, device: torch.device, processes: int = 1
 ) -> TrainingMemory:
     """The memory of a step of one network's training, with the averaged weights, in each of so many processes."""
+    layout = fast_layout(_shape(network, spec)[1:], device)
+    batch, loss = _step(network, spec, training, torch.device("cpu"), layout, processes)
+    return estimate_training_memory(
+        lambda: set_layout(spec.build()[PLACE[network]], layout),
+        batch,
+        loss,
+        precision=training.precision,
+        averaged=True,
+    )
+
+
+def measure(network: Trained, spec: GeneratorSpec, training: TrainingConfig, device: torch.device) -> TrainingMemory:
+    """What ``estimate`` foretells, of a real step on ``device``."""
+    layout = fast_layout(_shape(network, spec)[1:], device)
+    batch, loss = _step(network, spec, training, device, layout)
+    built = set_layout(spec.build()[PLACE[network]].to(device), layout)
+    return measure_training_memory(built, batch, loss, precision=training.precision, averaged=True)
+
+
+def _step(
+    network: Trained,
+    spec: GeneratorSpec,
+    training: TrainingConfig,
+    device: torch.device,
+    layout: torch.memory_format,
+    processes: int = 1,
+) -> tuple[Callable[[], Tensor], Callable[[nn.Module, Tensor], Tensor]]:
+    """What makes a process's part of a batch on ``device``, and the loss of it."""
+    own, shape, crop = spec.autoencoder, _shape(network, spec), None
     if network == "autoencoder":
-        own = spec.autoencoder
-        index, batch_size, loss = 0, own.batch_size, autoencoder_loss(own.kl_weight)
-        shape, crop = spec.image_shape, own.crop
+        batch_size, crop, loss = own.batch_size, own.crop, autoencoder_loss(own.kl_weight)
     else:
-        index, batch_size, shape, crop = 1, training.batch_size, spec.latent_shape, None
-        loss = denoiser_loss(training.objective, torch.device("cpu"))
-    layout = fast_layout(shape[1:], device)
+        batch_size, loss = training.batch_size, denoiser_loss(training.objective, device)
     part = slice(0, math.ceil(batch_size / processes))
 
     def of_batch(module: nn.Module, batch: Tensor) -> Tensor:
@@ -205,26 +254,18 @@ def estimate(
             for axis, side in enumerate(crop, start=2):
                 batch = batch.narrow(axis, 0, side)
             batch = batch.clone()
-        return loss(module, batch, Draws(torch.Generator(), batch_size, part))
+        return loss(module, batch, Draws(torch.Generator(device), batch_size, part))
 
-    return estimate_training_memory(
-        lambda: set_layout(spec.build()[index], layout),
-        lambda: torch.empty(part.stop, *shape).to(memory_format=layout),
-        of_batch,
-        precision=training.precision,
-        averaged=True,
-    )
+    return lambda: torch.zeros(part.stop, *shape, device=device).to(memory_format=layout), of_batch
+
+
+def _shape(network: Trained, spec: GeneratorSpec) -> tuple[int, ...]:
+    return spec.image_shape if network == "autoencoder" else spec.latent_shape
 
 
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether ``device`` is known to compute faster in bf16: on a CPU that depends on too much to be promised."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def gigabytes_up(count: int) -> str:
-    """Bytes as a number of GB, rounded up at the third digit, so that a budget of so much is enough."""
-    unit = 10 ** (math.floor(math.log10(count)) - 2)
-    return f"{math.ceil(count / unit) * unit / 1e9:.12g}"
 
 
 def _peaks(options: Sequence[Option]) -> list[int]:

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from lichen.chain.training import recipe_for
-from lichen.config import RunConfig, SamplingConfig, network_calls
+from lichen.config import RunConfig, SamplingConfig
 from lichen.energy import NO_READING, Energy, Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
 from lichen.memory import peak_memory
 from lichen.models.layout import fast_layout, set_layout
 from lichen.models.tiling import within
+from lichen.samplers import network_calls
 from lichen.sampling.draw import compile_denoiser, draw_latents, write_images
 from lichen.stopping import Stopped, deferred
 from lichen.team import ALONE, Team

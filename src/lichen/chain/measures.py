@@ -19,28 +19,35 @@ def trained_networks(config: RunConfig) -> tuple[Trained, ...]:
     return ("denoiser",) if config.autoencoder.kind == "none" else ("autoencoder", "denoiser")
 
 
-def measures(config: RunConfig, network: Trained, *, begun: bool) -> dict[str, RunConfig]:
-    """The ways to train ``network``, by name, each as the settings of the run; the cheapest in compute first.
+def measures(config: RunConfig, network: Trained, *, begun: bool, fast_bf16: bool) -> dict[str, RunConfig]:
+    """The ways to train ``network``, by name, each as the settings of the run; the cheapest first.
 
-    Once training has ``begun``, those are left out that would make other weights. ``bf16`` comes before what
-    recomputes, and what recomputes comes with it.
+    Once training has ``begun``, those are left out that would make other weights. Where the hardware has ``fast_bf16``
+    that comes before what recomputes, and what recomputes comes with it; elsewhere bf16 comes last, because there it
+    costs more than any recomputation.
     """
     ways = {AS_IT_IS: config}
-    for name, way in _more(config, network, begun=begun):
+    for name, way in _more(config, network, begun=begun, fast_bf16=fast_bf16):
         if way not in ways.values():
             ways[name] = way
     return ways
 
 
-def _more(config: RunConfig, network: Trained, *, begun: bool) -> Iterator[tuple[str, RunConfig]]:
-    words, low = "", config
-    if config.training.precision == "fp32" and not begun:
-        words, low = "bf16 + ", _changed(config, precision="bf16")
+def _more(config: RunConfig, network: Trained, *, begun: bool, fast_bf16: bool) -> Iterator[tuple[str, RunConfig]]:
+    lower = config.training.precision == "fp32" and not begun
+    if not (lower and fast_bf16):
+        yield from _recomputing(config, network, begun=begun)
+    if lower:
+        low = _changed(config, precision="bf16")
         yield "bf16", low
+        yield from ((f"bf16 + {name}", way) for name, way in _recomputing(low, network, begun=begun))
+
+
+def _recomputing(config: RunConfig, network: Trained, *, begun: bool) -> Iterator[tuple[str, RunConfig]]:
     if config.denoiser.kind == "standard" or network == "autoencoder":
-        yield f"{words}block checkpointing", _changed(low, checkpointed=network)
+        yield "block checkpointing", _changed(config, checkpointed=network)
     if network == "denoiser" and not begun:
-        yield f"{words}reversible", _changed(low, kind="reversible")
+        yield "reversible", _changed(config, kind="reversible")
 
 
 def with_measures(config: RunConfig, before: RunConfig) -> RunConfig:

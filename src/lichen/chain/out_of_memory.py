@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import psutil
 import torch
 
-from lichen.chain.fitting import MemoryTable, gigabytes_up
+from lichen.chain.fitting import MemoryTable, by
 from lichen.config import SamplingConfig
 from lichen.errors import LichenError, TrainingError
-from lichen.memory import gigabytes
+from lichen.memory import gigabytes, gigabytes_up
 
 
 @contextmanager
@@ -40,10 +40,10 @@ def training_does_not_fit(table: MemoryTable) -> TrainingError:
     chosen = table.within(min(there, most - 1))
     if chosen is None:
         heaviest = max(now, key=lambda network: now[network])
-        return TrainingError(problem, fix=f"use {table.half_batch(heaviest)}; no other measure is enough")
+        return TrainingError(problem, fix=f"use {table.smaller(heaviest)}; no other measure is enough")
     needed = gigabytes_up(max(option.memory.peak_bytes for option in chosen.values()))
     how = ", ".join(
-        f"the {network} by {option.name}, {gigabytes(option.memory.peak_bytes)}" for network, option in chosen.items()
+        f"the {network} {by(option)}, {gigabytes(option.memory.peak_bytes)}" for network, option in chosen.items()
     )
     return TrainingError(problem, fix=f"use --memory.budget-gb {needed}, which trains {how}")
 

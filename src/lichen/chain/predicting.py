@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,17 +24,19 @@ from lichen.carbon import (
 )
 from lichen.chain.begin import at_work
 from lichen.chain.data import grid_of
-from lichen.chain.fitting import MemoryTable, reckon
+from lichen.chain.fitting import MemoryTable, measure, reckon
 from lichen.chain.forecasting import Work, forecast
+from lichen.chain.measures import Trained
 from lichen.chain.out_of_memory import explaining, training_does_not_fit
 from lichen.chain.training import spec_of
-from lichen.config import RunConfig, check_sampler, network_calls
+from lichen.config import RunConfig
 from lichen.energy import NO_READING, Energy, Forecast, find_meters
 from lichen.footprint import SYNTHESIS, TRAINING
 from lichen.images import MOST_PEEKED, load_set, open_source, split_by_patient
-from lichen.memory import gigabytes
+from lichen.memory import Option, TrainingMemory, gigabytes
 from lichen.place import place_of
 from lichen.report.formats import duration, whole
+from lichen.samplers import check_sampler, network_calls
 from lichen.team import ALONE
 
 BYTES_PER_VALUE = 4
@@ -52,6 +54,10 @@ class Prediction:
     device: str
     memory: MemoryTable
     """What training takes, by estimate, in each way."""
+    chosen: Mapping[Trained, Option]
+    """The way that is forecast: the cheapest within the memory budget."""
+    came: Mapping[Trained, TrainingMemory]
+    """What a real step by it took."""
 
     @property
     def peak_memory_bytes(self) -> int | None:
@@ -107,7 +113,11 @@ class Prediction:
             "energy_kwh": _kwh(self.found.energy),
             "carbon_g": None if carbon_g is None else asdict(carbon_g),
             "peak_memory_bytes": self.peak_memory_bytes,
-            "training_memory": self.memory.as_json(),
+            "training_memory": {
+                **self.memory.as_json(),
+                "chosen": {network: option.name for network, option in self.chosen.items()},
+                "measured": {network: asdict(memory) for network, memory in self.came.items()},
+            },
             "synthesis_overtakes_training_at": self.overtakes_at,
             "training": self._part(TRAINING),
             "synthesis": self._part(SYNTHESIS),
@@ -146,7 +156,16 @@ class Prediction:
         ]
         lines = [f"{name:<9} {text}" for name, text in rows]
         estimated = "memory of a training step's tensors in each way, by estimate; compute against the first way:"
-        return "\n".join([*lines, "", estimated, *(f"  {line}" for line in self.memory.lines())])
+        table = [f"  {line}" for line in self.memory.lines(self.chosen)]
+        return "\n".join([*lines, "", estimated, *table, *self._chosen()])
+
+    def _chosen(self) -> list[str]:
+        """What was chosen, and what it was measured to take."""
+        came = ", ".join(f"the {network} {gigabytes(memory.peak_bytes)}" for network, memory in self.came.items())
+        measured = f"measured in a real step: {came}"
+        if self.config.memory.budget_gb is None:
+            return [measured]
+        return [self.memory.in_words(self.chosen), measured]
 
     def _measured(self) -> str:
         if self.device == "cpu":
@@ -191,12 +210,14 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
     with at_work(config.training, ALONE) as device:
         work = _work(config)
         table = reckon(work.spec, config, device)
-        config = table.settings(table.chosen())
+        chosen = table.chosen()
+        config = table.settings(chosen)
         spec = replace(work.spec, autoencoder=config.autoencoder, denoiser=config.denoiser)
         work = replace(work, spec=spec, config=config)
         with explaining(lambda: training_does_not_fit(table)):
             found = forecast(work, device, find_meters())
-        return Prediction(config, work, found, place, device.type, table)
+            came = {network: measure(network, spec, config.training, device) for network in chosen}
+        return Prediction(config, work, found, place, device.type, table, chosen, came)
 
 
 def _budget(config: RunConfig) -> Budget:

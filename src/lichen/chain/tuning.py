@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from lichen.chain.forecasting import pace_of_calls
-from lichen.config import SamplingConfig, network_calls
+from lichen.chain.out_of_memory import explaining, is_out_of_memory, memory_of, sampling_does_not_fit
+from lichen.config import MemoryConfig, SamplingConfig
 from lichen.energy import NO_READING, Energy, Meter, Pace, Stopwatch, find_meters
 from lichen.errors import CheckpointError, ConfigError, DependencyError, RunError
 from lichen.measuring import synchronise
@@ -23,6 +24,7 @@ from lichen.memory import peak_memory
 from lichen.quality.kernel import Estimate
 from lichen.quality.paired import LEAST_IMAGES, is_within, paired_squared_mmd, scaling, seed_to_seed, upper_bound
 from lichen.runs import now
+from lichen.samplers import network_calls
 from lichen.sampling import decode_images, draw_latents
 from lichen.sampling.choice import Setting, candidates, cheapest, gets_worse, paid_back_after
 from lichen.sampling.compiling import BreakEven
@@ -112,25 +114,32 @@ class Tuning:
 
 
 def tune(
-    checkpoint: Path, before: SamplingConfig, reference: Reference, images: int, device: torch.device, watch: Watch
+    checkpoint: Path,
+    before: SamplingConfig,
+    reference: Reference,
+    images: int,
+    device: torch.device,
+    watch: Watch,
+    memory: MemoryConfig = MemoryConfig(),  # noqa: B008 (frozen)
 ) -> Tuning:
     """Find the cheapest setting that samples as ``reference`` does, and keep it in ``checkpoint``.
 
     Each setting draws ``images`` images of the same noise as the reference does, without writing one. ``before`` is
-    what would be used otherwise; its ``count`` is how many images are planned, by which compiling has to pay.
+    what would be used otherwise; its ``count`` is how many images are planned, by which compiling has to pay. Decoding
+    keeps within the budget of ``memory``.
 
     Raises:
         LichenError: the checkpoint cannot be read or written, or its images cannot be compared.
     """
     if images < LEAST_IMAGES:
-        raise ConfigError(f"tune.images is {images}; it must be at least {LEAST_IMAGES}", fix="leave it at 64")
+        raise ConfigError(f"tune.images is {images}; it must be at least {LEAST_IMAGES}", fix="give --tune.images 64")
     if watch.team.size > 1:
         raise RunError("tuning compares timings of one process", fix="give the command without torchrun")
     if not os.access(checkpoint.parent, os.W_OK):
         raise CheckpointError(f"{checkpoint.parent} cannot be written", fix="copy the checkpoint to another folder")
     begun_s = time.perf_counter()
-    generator = load_generator(checkpoint, device)
-    with watch.trace.phase("tune"):
+    generator = load_generator(checkpoint, device, memory.budget_bytes)
+    with watch.trace.phase("tune"), explaining(lambda: sampling_does_not_fit(before, device)):
         found = _Search(generator, before, reference, images, find_meters(), watch).search()
         keep_tuned(checkpoint, found.tuned)
     return replace(found, spent=Cost(time.perf_counter() - begun_s, watch.trace.spent()))
@@ -243,11 +252,13 @@ class _Search:
             try:
                 with peak_memory(self._device) as peak:
                     pace = pace_of_calls(self._generator, config, self._look(setting))
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 break
             found.append((size, Cost.of(pace, setting.calls)))
             costs = [self._amount(cost, found[0][1]) for _, cost in found]
-            if gets_worse(costs) or 2 * (peak.bytes or 0) > _memory_bytes(self._device):
+            if gets_worse(costs) or 2 * (peak.bytes or 0) > memory_of(self._device):
                 break
             size *= 2
         return found
@@ -302,9 +313,3 @@ def faded(images: Tensor, loss: float) -> Tensor:
     """Images (n, C, *S) that lost the share ``loss`` of their contrast, each about its own mean."""
     mean = images.mean(dim=tuple(range(2, images.ndim)), keepdim=True)
     return mean + (1 - loss) * (images - mean)
-
-
-def _memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -15,10 +15,11 @@ from lichen.chain.fitting import table_of_run, within_memory
 from lichen.chain.judging import judge_quality, quality_steps
 from lichen.chain.out_of_memory import explaining, sampling_does_not_fit, training_does_not_fit
 from lichen.chain.training import train_generator
-from lichen.config import MemoryConfig, RunConfig, SamplingConfig, check_sampler
+from lichen.config import MemoryConfig, RunConfig, SamplingConfig
 from lichen.footprint import SYNTHESIS
 from lichen.report import write_report
 from lichen.runs import RunFolder
+from lichen.samplers import check_sampler
 from lichen.sampling import draw_samples, images_drawn, missing_samples
 from lichen.summary import summarise
 from lichen.team import ALONE, Team

@@ -112,7 +112,8 @@ def sample(arguments: list[str]) -> int:
     from lichen.chain import at_work, holding, sample_only
     from lichen.config import TrainingConfig
     from lichen.runs import RunFolder
-    from lichen.sampling import begun_settings, read_tuned
+    from lichen.sampling import begun_settings, drawn_with, read_tuned
+    from lichen.sampling.choice import Setting
     from lichen.watch import watching
 
     is_run = options.model.is_dir()
@@ -121,7 +122,7 @@ def sample(arguments: list[str]) -> int:
     if options.tune:
         return _tune(options, checkpoint)
     is_own = is_run and options.out is None
-    settings = begun_settings(folder, options.sampling)
+    settings, tuned = begun_settings(folder, options.sampling), None
     if settings is None and not is_own:  # a run's own samples are as its config.yaml says
         tuned = read_tuned(checkpoint)
         settings = None if tuned is None else tuned.settings(options.sampling)
@@ -140,9 +141,14 @@ def sample(arguments: list[str]) -> int:
         next_command = ["lichen", "audit", "--run", str(options.model), "--synthetic", str(folder), "--out", "AUDIT"]
     else:
         next_command = ["lichen", "audit", "--help"]
-    result = {"folder": str(folder), "count": options.sampling.count, "drawn": drawn}
+    sampling = options.sampling
+    result = {"folder": str(folder), "count": sampling.count, "drawn": drawn, **drawn_with(sampling)}
+    how = f"{Setting(sampling.sampler, sampling.schedule, sampling.steps)} in batches of {sampling.batch_size}"
+    how += ", compiled" if sampling.compile else ""
+    how += ", as the checkpoint was tuned" if tuned is not None and tuned.settings(sampling) == sampling else ""
     lines = [
-        f"samples  {options.sampling.count} synthetic images in {folder}, {drawn} of them drawn now",
+        f"samples  {sampling.count} synthetic images in {folder}, {drawn} of them drawn now",
+        f"by       {how}",
         f"cost     {cost or 'not measured'}",
         f"next     {shlex.join(next_command)}",
         "         before anybody sees them: a copy of a training image is an image of a patient",
@@ -166,7 +172,8 @@ def _tune(options: SampleOptions, checkpoint: Path) -> int:
         home = RunFolder(options.model if options.model.is_dir() else Path(scratch))
         watch_with = watching(home.path, options.carbon, quiet=options.quiet, team=team, budget=options.budget)
         with at_work(TrainingConfig(device=options.device), team) as device, holding(home, team), watch_with as watch:
-            found = tune(checkpoint, options.sampling, options.tuning.reference, options.tuning.images, device, watch)
+            reference, images = options.tuning.reference, options.tuning.images
+            found = tune(checkpoint, options.sampling, reference, images, device, watch, options.memory)
             grams = watch.grams_spent()
     show(options.json, as_json(found), in_words(found, options.sampling.count, grams))
     return 0

@@ -12,7 +12,7 @@ from lichen.diffusion.objective import x0_from_output
 from lichen.diffusion.process import process_of
 
 if TYPE_CHECKING:
-    from lichen.config import Objective
+    from lichen.samplers import Objective
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, C, *S) of the objective's process, float time steps (B,)) -> v, eps or u, (B, C, *S)."""

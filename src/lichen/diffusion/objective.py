@@ -19,7 +19,7 @@ from torch import Tensor
 from lichen.diffusion.process import Levels
 
 if TYPE_CHECKING:
-    from lichen.config import Objective
+    from lichen.samplers import Objective
 
 
 def add_noise(x0: Tensor, noise: Tensor, level: Levels) -> Tensor:

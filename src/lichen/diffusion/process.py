@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from lichen.config import Objective
+    from lichen.samplers import Objective
 
 LEVELS = 1000
 """Noise levels of training; time step t is an index from 0 (least noise) to LEVELS - 1."""

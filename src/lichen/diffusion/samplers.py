@@ -29,7 +29,7 @@ from torch import Tensor
 from lichen.diffusion.denoiser import Denoise
 
 if TYPE_CHECKING:
-    from lichen.config import SamplerName
+    from lichen.samplers import SamplerName
 
 Noise = Callable[[int], Tensor]
 """Step number -> standard normal noise of x's shape."""

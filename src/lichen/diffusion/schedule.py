@@ -15,7 +15,7 @@ from lichen.diffusion.process import Process
 from lichen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lichen.config import ScheduleName
+    from lichen.samplers import ScheduleName
 
 _RHO = 7.0  # Karras et al. 2022, the value they recommend for sampling
 

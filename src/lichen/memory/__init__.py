@@ -5,10 +5,10 @@ from lichen.memory.resident import Peak, peak_memory
 from lichen.memory.training import (
     TrainingMemory,
     estimate_training_memory,
-    gigabytes,
     measure_peak_memory,
     measure_training_memory,
 )
+from lichen.memory.words import gigabytes, gigabytes_up
 
 __all__ = [
     "Option",
@@ -17,6 +17,7 @@ __all__ = [
     "choose",
     "estimate_training_memory",
     "gigabytes",
+    "gigabytes_up",
     "measure_peak_memory",
     "measure_training_memory",
     "peak_memory",

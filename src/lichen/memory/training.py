@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lichen.memory.lifetimes import Lifetimes, bytes_of
+from lichen.memory.words import gigabytes
 
 Precision = Literal["fp32", "bf16"]
 
@@ -46,11 +47,6 @@ class TrainingMemory:
             ("activations", self.activations_bytes),
         )
         return f"{gigabytes(self.peak_bytes)} ({', '.join(f'{name} {gigabytes(size)}' for name, size in parts)})"
-
-
-def gigabytes(count: float) -> str:
-    """Bytes in words, to three digits: GB (10^9 bytes), or MB where there are few."""
-    return f"{count / 1e9:.3g} GB" if count >= 1e8 else f"{count / 1e6:.3g} MB"
 
 
 def estimate_training_memory(

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lichen.errors import BudgetError
+from lichen.memory import gigabytes_up
 from lichen.models.tile_steps import Conv, Fork, Join, Norm, Span, Spans, Step, UpConv
 
 SMALLEST = 8
@@ -104,18 +105,13 @@ def cheapest(chain: Chain, fixed_bytes: int, budget_bytes: int) -> tuple[Pass, .
         if ways:
             best[stop] = min(ways, key=lambda way: way[0])
     if chain.last not in best:
-        needed_gb = in_gb(fixed_bytes + least_bytes(chain))
+        needed_gb = gigabytes_up(fixed_bytes + least_bytes(chain))
         raise BudgetError(
             f"{budget_bytes / 1e9:g} GB of memory are too little for the autoencoder, even in the smallest tiles: "
             f"images like these take {needed_gb} GB",
-            fix=f"give --memory.budget-gb {needed_gb} or more, or smaller --images.size",
+            fix=f"give --memory.budget-gb {needed_gb} or more, or train on smaller images",
         )
     return best[chain.last][1]
-
-
-def in_gb(size_bytes: int) -> str:
-    """Gigabytes (10^9 bytes) rounded up to a thousandth, as an option takes them."""
-    return f"{math.ceil(size_bytes / 1e6) / 1000:g}"
 
 
 def whole_bytes(chain: Chain) -> int:

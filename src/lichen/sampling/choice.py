@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lichen.config import SamplerName, ScheduleName, network_calls
+from lichen.samplers import SamplerName, ScheduleName, network_calls
 
 CALLS = (5, 8, 10, 15, 20, 30, 50)
 """Network calls per image that are tried."""
 SOLVERS: tuple[tuple[SamplerName, ScheduleName], ...] = (("unipc", "lu"), ("dpmpp-2m", "lu"), ("ddim", "time"))
-"""One network call a step each; with equal calls the first that will do is taken."""
+"""One network call a step each; with equal calls the first that will do is taken. On these levels ddim is rflow too."""
 TIE = 0.03
 """Costs that differ by less are equal: as well as a look of some seconds can tell them apart."""
 

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lichen.config import SamplingConfig, check_sampler
+from lichen.config import SamplingConfig
 from lichen.diffusion import SAMPLERS, denoiser_of, noise_levels, process_of
 from lichen.images import write_sample
 from lichen.progress import Step, silent
+from lichen.samplers import check_sampler
 from lichen.sampling.compiling import compiled
 from lichen.sampling.folder import sample_identity, sample_name
 from lichen.seeds import mix_seed

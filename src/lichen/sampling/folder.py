@@ -20,7 +20,12 @@ def sample_name(index: int, spec: GeneratorSpec) -> str:
 
 
 DRAWN_WITH = ("sampler", "schedule", "steps", "batch_size", "compile", "seed")
-"""Settings that a sample is a function of."""
+"""Their names."""
+
+
+def drawn_with(config: SamplingConfig) -> dict[str, Any]:
+    """The settings that samples are a function of."""
+    return {name: getattr(config, name) for name in DRAWN_WITH}
 
 
 def sample_identity(generator: Generator, config: SamplingConfig, index: int) -> dict[str, Any]:
@@ -28,7 +33,7 @@ def sample_identity(generator: Generator, config: SamplingConfig, index: int) ->
     return {
         "synthetic": True,
         "checkpoint_sha256": generator.sha256,
-        **{name: getattr(config, name) for name in DRAWN_WITH},
+        **drawn_with(config),
         "index": index,
     }
 

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from lichen.config import SamplerName, SamplingConfig, ScheduleName
+from lichen.config import SamplingConfig
 from lichen.errors import CheckpointError
+from lichen.samplers import SamplerName, ScheduleName
 from lichen.settings import from_plain
 from lichen.training.checkpoint import load_tensors, read_about, save_tensors
 
@@ -61,14 +62,17 @@ class Tuned:
                 raise ValueError(f"{figure!r} is no figure")
 
     def settings(self, base: SamplingConfig) -> SamplingConfig:
-        """``base`` with what was found; compiled if as many images as ``base`` asks for pay for it."""
+        """``base`` with what was found; compiled if as many images as ``base`` asks for pay for it.
+
+        A batch is always computed whole, so none is larger than the number of images.
+        """
         return replace(
             base,
             preset=None,
             sampler=self.sampler,
             schedule=self.schedule,
             steps=self.steps,
-            batch_size=self.batch_size,
+            batch_size=min(self.batch_size, base.count),
             compile=self.compile_from is not None and base.count >= self.compile_from,
         )
 

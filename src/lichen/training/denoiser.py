@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lichen.config import Objective
 from lichen.diffusion import add_noise, process_of, target
+from lichen.samplers import Objective
 from lichen.training.draws import Draws
 from lichen.training.loop import Loss
 

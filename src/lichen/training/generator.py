@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lichen.config import AutoencoderConfig, DenoiserConfig, Objective
+from lichen.config import AutoencoderConfig, DenoiserConfig
 from lichen.errors import CheckpointError, ConfigError
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
@@ -22,6 +22,7 @@ from lichen.models.autoencoder import build_autoencoder
 from lichen.models.denoiser import build_denoiser
 from lichen.models.layout import fast_layout, set_layout
 from lichen.models.tiling import within
+from lichen.samplers import Objective
 from lichen.settings import from_plain
 from lichen.training.checkpoint import digest, load_tensors, load_weights, save_tensors, with_prefix, without_prefix
 
