@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lichen.chain.forecasting import pace_of_calls
-from lichen.config import SamplingConfig, network_calls
+from lichen.config import MemoryConfig, SamplingConfig, network_calls
 from lichen.energy import NO_READING, Energy, Meter, Pace, Stopwatch, find_meters
 from lichen.errors import CheckpointError, ConfigError, DependencyError, RunError
 from lichen.measuring import synchronise
@@ -112,12 +112,19 @@ class Tuning:
 
 
 def tune(
-    checkpoint: Path, before: SamplingConfig, reference: Reference, images: int, device: torch.device, watch: Watch
+    checkpoint: Path,
+    before: SamplingConfig,
+    reference: Reference,
+    images: int,
+    device: torch.device,
+    watch: Watch,
+    memory: MemoryConfig = MemoryConfig(),  # noqa: B008 (frozen)
 ) -> Tuning:
     """Find the cheapest setting that samples as ``reference`` does, and keep it in ``checkpoint``.
 
     Each setting draws ``images`` images of the same noise as the reference does, without writing one. ``before`` is
-    what would be used otherwise; its ``count`` is how many images are planned, by which compiling has to pay.
+    what would be used otherwise; its ``count`` is how many images are planned, by which compiling has to pay. Images are
+    decoded within the budget of ``memory``.
 
     Raises:
         LichenError: the checkpoint cannot be read or written, or its images cannot be compared.
@@ -126,10 +133,10 @@ def tune(
         raise ConfigError(f"tune.images is {images}; it must be at least {LEAST_IMAGES}", fix="leave it at 64")
     if watch.team.size > 1:
         raise RunError("tuning compares timings of one process", fix="give the command without torchrun")
-    if not os.access(checkpoint.parent, os.W_OK):
+    if checkpoint.exists() and not os.access(checkpoint.parent, os.W_OK):
         raise CheckpointError(f"{checkpoint.parent} cannot be written", fix="copy the checkpoint to another folder")
     begun_s = time.perf_counter()
-    generator = load_generator(checkpoint, device)
+    generator = load_generator(checkpoint, device, memory.budget_bytes)
     with watch.trace.phase("tune"):
         found = _Search(generator, before, reference, images, find_meters(), watch).search()
         keep_tuned(checkpoint, found.tuned)

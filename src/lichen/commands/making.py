@@ -166,7 +166,15 @@ def _tune(options: SampleOptions, checkpoint: Path) -> int:
         home = RunFolder(options.model if options.model.is_dir() else Path(scratch))
         watch_with = watching(home.path, options.carbon, quiet=options.quiet, team=team, budget=options.budget)
         with at_work(TrainingConfig(device=options.device), team) as device, holding(home, team), watch_with as watch:
-            found = tune(checkpoint, options.sampling, options.tuning.reference, options.tuning.images, device, watch)
+            found = tune(
+                checkpoint,
+                options.sampling,
+                options.tuning.reference,
+                options.tuning.images,
+                device,
+                watch,
+                options.memory,
+            )
             grams = watch.grams_spent()
     show(options.json, as_json(found), in_words(found, options.sampling.count, grams))
     return 0
