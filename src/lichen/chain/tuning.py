@@ -123,8 +123,8 @@ def tune(
     """Find the cheapest setting that samples as ``reference`` does, and keep it in ``checkpoint``.
 
     Each setting draws ``images`` images of the same noise as the reference does, without writing one. ``before`` is
-    what would be used otherwise; its ``count`` is how many images are planned, by which compiling has to pay. Images are
-    decoded within the budget of ``memory``.
+    what would be used otherwise; its ``count`` is how many images are planned, by which compiling has to pay. Images
+    are decoded within the budget of ``memory``.
 
     Raises:
         LichenError: the checkpoint cannot be read or written, or its images cannot be compared.

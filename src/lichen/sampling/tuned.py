@@ -61,14 +61,14 @@ class Tuned:
                 raise ValueError(f"{figure!r} is no figure")
 
     def settings(self, base: SamplingConfig) -> SamplingConfig:
-        """``base`` with what was found; compiled if as many images as ``base`` asks for pay for it."""
+        """``base`` with what was found: no batch larger than all images, compiled if they pay for it."""
         return replace(
             base,
             preset=None,
             sampler=self.sampler,
             schedule=self.schedule,
             steps=self.steps,
-            batch_size=self.batch_size,
+            batch_size=min(self.batch_size, base.count),
             compile=self.compile_from is not None and base.count >= self.compile_from,
         )
 
