@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -206,6 +207,43 @@ def test_a_generator_that_claims_another_kind_than_its_weights_is_refused(tmp_pa
             save_tensors(path, tensors, {**about, "spec": {**about["spec"], part: other[part]}})
             with pytest.raises(CheckpointError, match="another architecture"):
                 load_generator(path, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "crafted",
+    [
+        {"affine": [[10**400] * 4] * 4},
+        {"window": [5.0, 1.0]},
+        {"window": [math.nan, 1.0]},
+        {"autoencoder": {"kind": "none", "crop": [16.0, 16.0]}},
+        {"autoencoder": {"kind": "none", "crop": "ab"}},
+    ],
+)
+def test_a_description_that_cannot_be_true_is_refused(tmp_path: Path, crafted: dict[str, Any]) -> None:
+    path = tmp_path / "g.safetensors"
+    generator(path, "none", "standard")
+    tensors, about = load_tensors(path, "generator")
+    save_tensors(path, tensors, {**about, "spec": {**about["spec"], **crafted}})
+    with pytest.raises(CheckpointError, match="in a way that cannot be read"):
+        load_generator(path, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["latent.shift", "latent.scale"])
+def test_a_latent_scale_of_another_type_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "g.safetensors"
+    generator(path, "none", "standard")
+    tensors, about = load_tensors(path, "generator")
+    save_tensors(path, {**tensors, name: tensors[name].double()}, about)
+    with pytest.raises(CheckpointError, match="latent scale"):
+        load_generator(path, torch.device("cpu"))
+
+
+def test_without_an_autoencoder_a_memory_budget_leaves_decoding_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "g.safetensors"
+    free = generator(path, "none", "standard")
+    bounded = load_generator(path, torch.device("cpu"), budget_bytes=1)
+    latents = torch.randn(2, *free.spec.latent_shape)
+    assert torch.equal(decode_images(bounded, latents), decode_images(free, latents))
 
 
 def test_settings_of_before_there_were_kinds_mean_what_they_meant(tmp_path: Path) -> None:

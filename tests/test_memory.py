@@ -206,3 +206,29 @@ def test_the_first_option_that_fits_is_chosen_and_all_networks_have_one_precisio
     assert names(19) is None
     assert smallest_budget(options) == 20
     assert names(smallest_budget(options)) is not None
+
+
+def test_frozen_weights_have_no_moments() -> None:
+    def build() -> nn.Module:
+        network = nn.Sequential(nn.Linear(8, 64, bias=False), nn.Linear(64, 8, bias=False))
+        network[0].requires_grad_(requires_grad=False)
+        return network
+
+    found = estimate_training_memory(build, lambda: torch.randn(2, 8), lambda network, x: network(x).sum())
+    assert found.weights_bytes == 2 * 64 * 8 * 4
+    assert found.gradients_bytes == 64 * 8 * 4
+    assert found.optimizer_bytes == 2 * 64 * 8 * 4 + 4
+
+
+def test_a_tensor_that_a_network_merely_keeps_is_estimated_as_well() -> None:
+    class Scaled(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(8, 8)
+            self.scale = torch.ones(8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * self.scale
+
+    found = estimate_training_memory(Scaled, lambda: torch.randn(2, 8), lambda network, x: network(x).sum())
+    measured = measure_training_memory(Scaled(), lambda: torch.randn(2, 8), lambda network, x: network(x).sum())
+    assert found.peak_bytes == measured.peak_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from lichen.chain.measures import AS_IT_IS, Trained, measures, with_measures
 from lichen.chain.out_of_memory import explaining, training_does_not_fit
 from lichen.chain.predicting import predict
 from lichen.config import MemoryConfig, RunConfig
-from lichen.errors import BudgetError, RunError, TrainingError
+from lichen.errors import BudgetError, ConfigError, RunError, TrainingError
 from lichen.presets import load_preset
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
@@ -170,3 +171,9 @@ def test_a_run_that_runs_out_of_memory_ends_with_a_plan(tmp_path: Path) -> None:
     config = replace(config, training=replace(config.training, batch_size=2**45))
     with pytest.raises(TrainingError, match="does not fit into the memory of the cpu"):
         train_only(config, RunFolder(tmp_path / "run"), quiet=True)
+
+
+@pytest.mark.parametrize("budget_gb", [0.0, -1.0, math.nan, math.inf, 1e300])
+def test_a_budget_that_is_no_amount_of_memory_is_refused(budget_gb: float) -> None:
+    with pytest.raises(ConfigError, match=r"memory\.budget-gb"):
+        MemoryConfig(budget_gb)

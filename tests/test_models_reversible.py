@@ -330,3 +330,20 @@ def test_conditions_it_cannot_serve_are_named(name: str) -> None:
 def test_widths_that_do_not_follow_each_other_are_named() -> None:
     with pytest.raises(ConfigError, match="level of 36 channels"):
         ReversibleUNet(2, 1, 1, (8, 36), attention_levels=(False, False))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"spatial_dims": 1}, "spatial_dims is 1"),
+        ({"channels": (), "attention_levels": ()}, "0, 0 and 0 levels"),
+        ({"attention_levels": (True,)}, "2, 2 and 1 levels"),
+        ({"hidden_channels": (8,)}, "2, 1 and 2 levels"),
+        ({"num_head_channels": 5}, "num_head_channels is 5"),
+        ({"num_head_channels": 0}, "num_head_channels is 0"),
+    ],
+)
+def test_settings_that_make_no_network_are_named(settings: dict[str, Any], problem: str) -> None:
+    fitting: dict[str, Any] = {"spatial_dims": 2, "channels": (8, 16), "attention_levels": (False, True)}
+    with pytest.raises(ConfigError, match=problem):
+        ReversibleUNet(**{**fitting, **settings}, in_channels=1, out_channels=1)

@@ -267,6 +267,7 @@ def test_a_generator_of_other_weights_or_another_description_is_another_one(chec
         {**asdict(TUNED), "compile_from": -1},
         {**asdict(TUNED), "compile_from": "soon"},
         {**asdict(TUNED), "margin": math.nan},
+        {**asdict(TUNED), "distance": 10**400},
         {**asdict(TUNED), "least_contrast_loss": [1]},
         {**asdict(TUNED), "command": "x"},
         {"sampler": "unipc"},
@@ -370,3 +371,17 @@ def test_impossible_tunings_are_refused(trained: RunFolder, call: Call) -> None:
         code, said = call("sample", trained.path, "--tune", *words)
         assert code == 2
         assert problem in said
+
+
+def test_tuning_keeps_within_the_memory_budget_of_sampling(checkpoint: Path, call: Call) -> None:
+    words = ("--tune.images", "8", "--tune.reference", "ddim-50", "--memory.budget-gb", "0.00001")
+    code, said = call("sample", checkpoint, "--tune", *words)
+    assert code == cli.BUDGET_CODE
+    assert "too little for the autoencoder" in said
+    assert read_tuned(checkpoint) is None
+
+
+def test_a_run_without_a_generator_cannot_be_tuned_and_is_told_so(tmp_path: Path, call: Call) -> None:
+    code, said = call("sample", tmp_path, "--tune")
+    assert code == 2
+    assert "generator.safetensors does not exist" in said

@@ -334,6 +334,7 @@ class MemoryConfig:
     def __post_init__(self) -> None:
         if self.budget_gb is not None:
             positive("memory.budget-gb", self.budget_gb)
+            at_least("memory.budget-gb", self.budget_gb, 0)
 
     @property
     def budget_bytes(self) -> int | None:

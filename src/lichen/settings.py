@@ -137,6 +137,9 @@ def from_plain(cls: type[T], plain: Any) -> T:
 def _plain_value(value: Any, kind: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         return from_plain(cast("type[Any]", kind), value)
+    if get_origin(kind) in {Union, types.UnionType}:
+        (kind,) = [option for option in get_args(kind) if option is not type(None)]
+        return None if value is None else _plain_value(value, kind)
     if get_origin(kind) is tuple:
         return tuple(_plain_value(item, get_args(kind)[0]) for item in value)
     if kind in {int, float, bool, str} and not isinstance(value, kind) and not (kind is float and type(value) is int):

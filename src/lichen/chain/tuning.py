@@ -135,7 +135,7 @@ def tune(
         raise ConfigError(f"tune.images is {images}; it must be at least {LEAST_IMAGES}", fix="give --tune.images 64")
     if watch.team.size > 1:
         raise RunError("tuning compares timings of one process", fix="give the command without torchrun")
-    if not os.access(checkpoint.parent, os.W_OK):
+    if checkpoint.exists() and not os.access(checkpoint.parent, os.W_OK):
         raise CheckpointError(f"{checkpoint.parent} cannot be written", fix="copy the checkpoint to another folder")
     begun_s = time.perf_counter()
     generator = load_generator(checkpoint, device, memory.budget_bytes)

@@ -105,7 +105,7 @@ def _of_a_step(
     device = weights[0].device
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     for weight in network.parameters():  # moments come with the first step; it is a later one that is looked at
-        weight.grad = torch.zeros_like(weight)
+        weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
     optimizer.step()
 
     def step() -> None:
@@ -145,7 +145,8 @@ def _fake(network: nn.Module) -> None:
     """Give a network on the meta device fake weights; ``Module.to`` cannot."""
     made: dict[int, Tensor] = {}
     for module in network.modules():
-        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        plain = [(name, value) for name, value in vars(module).items() if isinstance(value, Tensor)]
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False), *plain)
         for name, tensor in own:
             setattr(module, name, made.setdefault(id(tensor), _like(tensor)))
 

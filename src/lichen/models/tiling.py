@@ -19,6 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from lichen.models.identity import Identity
 from lichen.models.layout import fast_layout
 from lichen.models.tile_plan import Chain, Pass, cheapest, intervals, whole_bytes
 from lichen.models.tile_steps import Conv, Fork, Join, Norm, Spans, Up, UpConv, cut, steps_of
@@ -45,8 +46,10 @@ class TiledAutoencoder(nn.Module):
 
 
 def within(autoencoder: nn.Module, budget_bytes: int | None) -> nn.Module:
-    """``autoencoder``, held to a budget where there is one."""
-    return autoencoder if budget_bytes is None else TiledAutoencoder(autoencoder, budget_bytes)
+    """``autoencoder``, held to a budget where there is one; the identity computes nothing that could be held to it."""
+    if budget_bytes is None or isinstance(autoencoder, Identity):
+        return autoencoder
+    return TiledAutoencoder(autoencoder, budget_bytes)
 
 
 @torch.no_grad()

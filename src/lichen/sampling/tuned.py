@@ -88,7 +88,7 @@ def read_tuned(checkpoint: Path) -> Tuned | None:
         return None
     try:
         return from_plain(Tuned, plain)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise CheckpointError(
             f"{checkpoint} holds a record of tuning that cannot be read ({error})",
             fix="tune it anew with: lichen sample MODEL --tune",

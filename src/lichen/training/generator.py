@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lichen.bounds import window_fits
 from lichen.config import AutoencoderConfig, DenoiserConfig
 from lichen.errors import CheckpointError, ConfigError
 from lichen.models import autoencoder as autoencoders
@@ -55,6 +56,8 @@ class GeneratorSpec:
             raise ValueError(f"image_shape {shape} is larger than any image")
         if [len(row) for row in rows] != [4] * 4 or not all(math.isfinite(x) for row in rows for x in row):
             raise ValueError("affine is not 4 x 4 finite numbers")
+        if self.window:
+            window_fits("window", self.window)
 
     @property
     def spatial_dims(self) -> int:
@@ -121,8 +124,9 @@ def load_generator(path: Path, device: torch.device, budget_bytes: int | None = 
     for network, size in ((autoencoder, spec.image_shape[1:]), (denoiser, spec.latent_shape[1:])):
         set_layout(network.to(device), fast_layout(size, device)).eval().requires_grad_(False)
     latent = without_prefix("latent", tensors)
-    shape = spec.latent_shape[:1]
-    if any(name not in latent or latent[name].shape != shape for name in ("shift", "scale")):
+    wanted = (spec.latent_shape[:1], torch.float32)
+    found = [(latent[name].shape, latent[name].dtype) for name in ("shift", "scale") if name in latent]
+    if found != [wanted, wanted]:
         raise CheckpointError(f"{path} has no latent scale", fix="train again; sampling without it gives noise")
     bounded = within(autoencoder, budget_bytes)
     return Generator(spec, bounded, denoiser, latent["shift"], latent["scale"], sha256)
@@ -146,7 +150,7 @@ def _read_model(
         _refuse_absurd(spec, tensors)
         with torch.device("meta"):  # no memory and no random weights for networks that are filled from the file
             return spec, *spec.build()
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
         raise CheckpointError(
             f"{path} describes its model in a way that cannot be read "
             f"({error.problem if isinstance(error, ConfigError) else error})",

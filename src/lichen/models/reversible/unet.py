@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,9 @@ class ReversibleUNet(nn.Module):
     ) -> None:
         super().__init__()
         hidden_channels = tuple(hidden_channels or channels)
+        _levels_fit(spatial_dims, channels, hidden_channels, attention_levels)
         _widths_fit(spatial_dims, channels)
+        _heads_fit([*compress(channels, attention_levels), channels[-1]], num_head_channels)
         self.spatial_dims = spatial_dims
         self.stride = 2 ** (len(channels) - 1)
         self.grid = grid
@@ -168,6 +170,30 @@ def _cropped(x: Tensor, size: Sequence[int]) -> Tensor:
     for axis, length in enumerate(size, start=2):
         x = x.narrow(axis, 0, length)
     return x
+
+
+def _levels_fit(
+    spatial_dims: int, channels: Sequence[int], hidden_channels: Sequence[int], attention_levels: Sequence[bool]
+) -> None:
+    """Raise where there are no such axes, or not all is said of every level."""
+    if spatial_dims not in CONVOLUTIONS:
+        raise ConfigError(f"spatial_dims is {spatial_dims}", fix="give 2 or 3")
+    counts = len(channels), len(hidden_channels), len(attention_levels)
+    if not channels or len(set(counts)) > 1:
+        raise ConfigError(
+            f"channels, hidden_channels and attention_levels are of {counts[0]}, {counts[1]} and {counts[2]} levels",
+            fix="give each as many entries as there are levels, at least one",
+        )
+
+
+def _heads_fit(attended: Sequence[int], num_head_channels: int) -> None:
+    """Raise where attention cannot be shared out among its heads; the middle of the network always attends."""
+    if num_head_channels < 1 or any(width % num_head_channels for width in attended):
+        raise ConfigError(
+            f"num_head_channels is {num_head_channels}, which does not divide the attended channels "
+            f"{' '.join(map(str, attended))}",
+            fix=f"give a divisor of {math.gcd(*attended)}",
+        )
 
 
 def _widths_fit(spatial_dims: int, channels: Sequence[int]) -> None:
