@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from lichen.errors import CheckpointError
 from lichen.files import replacing
 
-FORMAT = 1
+FORMAT = 2
+"""Since 2, no group of a denoiser's normalisations is narrower than four channels: the same weights mean another network."""
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 """What AdamW keeps of each weight."""
 
