@@ -327,6 +327,11 @@ def test_conditions_it_cannot_serve_are_named(name: str) -> None:
         unet()(*images(), **{name: torch.zeros(2)})
 
 
+def test_blocks_may_be_counted_for_each_level() -> None:
+    branches = [module for module in unet(num_res_blocks=(1, 2)).modules() if isinstance(module, ConvolutionBranch)]
+    assert len(branches) == (1 + 2) + (2 + 2 + 3)  # down and up at the first level; down, middle and up at the second
+
+
 def test_widths_that_do_not_follow_each_other_are_named() -> None:
     with pytest.raises(ConfigError, match="level of 36 channels"):
         ReversibleUNet(2, 1, 1, (8, 36), attention_levels=(False, False))
@@ -336,9 +341,12 @@ def test_widths_that_do_not_follow_each_other_are_named() -> None:
     ("settings", "problem"),
     [
         ({"spatial_dims": 1}, "spatial_dims is 1"),
-        ({"channels": (), "attention_levels": ()}, "0, 0 and 0 levels"),
-        ({"attention_levels": (True,)}, "2, 2 and 1 levels"),
-        ({"hidden_channels": (8,)}, "2, 1 and 2 levels"),
+        ({"channels": (), "attention_levels": ()}, "channels 0"),
+        ({"attention_levels": (True,)}, "attention_levels 1"),
+        ({"hidden_channels": (8,)}, "hidden_channels 1"),
+        ({"num_res_blocks": (1, 2, 3)}, "num_res_blocks 3"),
+        ({"grid": 0.1}, "grid is 0.1"),
+        ({"grid": -0.5}, "grid is -0.5"),
         ({"num_head_channels": 5}, "num_head_channels is 5"),
         ({"num_head_channels": 0}, "num_head_channels is 0"),
     ],

@@ -18,7 +18,7 @@ from lichen.errors import CheckpointError
 from lichen.files import replacing
 
 FORMAT = 2
-"""Since 2, no group of a denoiser's normalisations is narrower than four channels: the same weights mean another network."""
+"""Since 2, groups of a denoiser's normalisations have four channels or more: the same weights, another network."""
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 """What AdamW keeps of each weight."""
 

@@ -31,16 +31,17 @@ class ReversibleUNet(nn.Module):
         out_channels: channels of the prediction.
         channels: features of each stream, per level; each level after the first halves every axis.
         hidden_channels: features inside the convolution branches, per level; default: as ``channels``.
-        num_res_blocks: convolution couplings per level on the way down; one more on the way up.
+        num_res_blocks: convolution couplings per level on the way down, one more on the way up; or one for each level.
         attention_levels: on which levels each of them is followed by attention.
         num_head_channels: features per attention head.
         norm_num_groups: groups of the normalisations at most.
         grid: rounds the streams to multiples of it, a power of two such as 2**-12: gradients are then bitwise those of
-            ordinary autograd, in fp32 and with bf16 branches.
+            ordinary autograd, in fp32 and with bf16 branches. The streams are to be fp32, so use autocast for bf16 and
+            not ``.bfloat16()``, in which no inversion is exact.
         invert: whether backward recomputes; False keeps all activations, as in ordinary networks.
 
     Raises:
-        ConfigError: widths that do not fit together.
+        ConfigError: widths that do not fit together, or a grid that is no power of two.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class ReversibleUNet(nn.Module):
         out_channels: int,
         channels: Sequence[int] = (32, 64, 64, 64),
         hidden_channels: Sequence[int] | None = None,
-        num_res_blocks: int = 2,
+        num_res_blocks: int | Sequence[int] = 2,
         attention_levels: Sequence[bool] = (False, False, True, True),
         num_head_channels: int = 8,
         norm_num_groups: int = 32,
@@ -60,7 +61,16 @@ class ReversibleUNet(nn.Module):
     ) -> None:
         super().__init__()
         hidden_channels = tuple(hidden_channels or channels)
-        _levels_fit(spatial_dims, channels, hidden_channels, attention_levels)
+        blocks = (num_res_blocks,) * len(channels) if isinstance(num_res_blocks, int) else tuple(num_res_blocks)
+        _levels_fit(
+            spatial_dims,
+            channels=channels,
+            hidden_channels=hidden_channels,
+            num_res_blocks=blocks,
+            attention_levels=attention_levels,
+        )
+        if grid is not None and not (0 < grid < math.inf and math.frexp(grid)[0] == 0.5):
+            raise ConfigError(f"grid is {grid}, on which sums are not exact", fix="give a power of two, e.g. 2**-12")
         _widths_fit(spatial_dims, channels)
         _heads_fit([*compress(channels, attention_levels), channels[-1]], num_head_channels)
         self.spatial_dims = spatial_dims
@@ -88,8 +98,8 @@ class ReversibleUNet(nn.Module):
         def build(level: int) -> Chain:
             """All steps at this level and below it."""
             attends = attention_levels[level]
-            down = [step for _ in range(num_res_blocks) for step in block(level, attends=attends)]
-            up = [step for _ in range(num_res_blocks + 1) for step in block(level, attends=attends)]
+            down = [step for _ in range(blocks[level]) for step in block(level, attends=attends)]
+            up = [step for _ in range(blocks[level] + 1) for step in block(level, attends=attends)]
             if level + 1 == len(channels):
                 middle = [*block(level, attends=True), *block(level, attends=False)]
             else:
@@ -172,16 +182,15 @@ def _cropped(x: Tensor, size: Sequence[int]) -> Tensor:
     return x
 
 
-def _levels_fit(
-    spatial_dims: int, channels: Sequence[int], hidden_channels: Sequence[int], attention_levels: Sequence[bool]
-) -> None:
+def _levels_fit(spatial_dims: int, **per_level: Sequence[object]) -> None:
     """Raise where there are no such axes, or not all is said of every level."""
     if spatial_dims not in CONVOLUTIONS:
         raise ConfigError(f"spatial_dims is {spatial_dims}", fix="give 2 or 3")
-    counts = len(channels), len(hidden_channels), len(attention_levels)
-    if not channels or len(set(counts)) > 1:
+    counts = {name: len(values) for name, values in per_level.items()}
+    if len(set(counts.values())) > 1 or not all(counts.values()):
+        said = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise ConfigError(
-            f"channels, hidden_channels and attention_levels are of {counts[0]}, {counts[1]} and {counts[2]} levels",
+            f"not all is said of the same number of levels: {said}",
             fix="give each as many entries as there are levels, at least one",
         )
 
