@@ -127,11 +127,11 @@ TASKS = (
         title="hippocampus 32 x 48 x 32, latents (4, 8, 12, 8)",
         channels=(32, 64),
         blocks=1,
-        images=1_600,
+        images=1_200,
         batch_size=4,
         learning_rate=2e-3,
-        draws=64,
-        samples=64,
+        draws=32,
+        samples=32,
     ),
 )
 
