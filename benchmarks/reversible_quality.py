@@ -1,6 +1,6 @@
 """Quality and energy of the reversible denoiser beside the standard one, at equal images seen, on real images.
 
-    python benchmarks/reversible_quality.py RUNS SCRATCH [--only chest] [--designs]
+    python benchmarks/reversible_quality.py RUNS SCRATCH [--only chest] [--seeds 5] [--designs]
 
 RUNS holds the run folders ``chest`` and ``hippo`` that ``lichen train`` made of chest-xray-pediatric and
 mri-hippocampus with chest-xray.yaml and hippocampus.yaml: their images and autoencoders are used. About an hour on one
@@ -178,7 +178,9 @@ def interval(differences: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def compared(task: Task, runs: Path, scratch: Path) -> tuple[list[Pair], dict[str, StepCost], list[str], Data]:
+def compared(
+    task: Task, runs: Path, scratch: Path, seeds: int
+) -> tuple[list[Pair], dict[str, StepCost], list[str], Data]:
     """What is measured of both kinds on the final part."""
     data = read(RunFolder(runs / task.run), "final")
     folder = scratch / task.run / "final"
@@ -189,7 +191,7 @@ def compared(task: Task, runs: Path, scratch: Path) -> tuple[list[Pair], dict[st
         own = folder / f"{kind}-{seed}"
         return measured(network, data, recipe, draws=task.draws, samples=task.samples, folder=own)
 
-    pairs = [Pair(*(figures(kind, seed) for kind in KINDS)) for seed in SEEDS]
+    pairs = [Pair(*(figures(kind, seed) for kind in KINDS)) for seed in SEEDS[:seeds]]
     networks: dict[str, nn.Module] = {kind: task.build(kind, data, 0) for kind in KINDS}
     costs, sources = step_costs(networks, data.latents.values[: task.batch_size], folder / "energy.jsonl")
     return pairs, costs, sources, data
@@ -269,6 +271,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--only", choices=[task.run for task in TASKS], help="measure this data set and write no table")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="pairs of networks; what is kept of others stays")
     parser.add_argument("--designs", action="store_true", help="compare other widths as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -278,7 +281,7 @@ def main() -> None:
             continue
         if arguments.designs:
             tried += design_rows(task, arguments.runs, arguments.scratch)
-        pairs, costs, sources, data = compared(task, arguments.runs, arguments.scratch)
+        pairs, costs, sources, data = compared(task, arguments.runs, arguments.scratch, arguments.seeds)
         rows.append(row(task, pairs, costs))
         lines.append(sentence(task, pairs, sources, data))
     if arguments.only is None:
@@ -289,7 +292,15 @@ def sentence(task: Task, pairs: Sequence[Pair], sources: Sequence[str], data: Da
     """What else is to be said of a data set."""
     differences = ", ".join(f"{pair.loss_difference:+.1%}" for pair in pairs)
     real = pairs[0].standard["kernel"]["real"]
-    held_out = f"{len(data.held_out.names)} held-out images of {len(set(data.held_out.patients))} patients"
+    # without a table of patients, the two hippocampi of a person may be on both sides of the split
+    by = (
+        "patients"
+        if len(set(data.held_out.patients)) < len(data.held_out.names)
+        else "images, each a patient of its own"
+    )
+    held_out = (
+        f"{len(data.held_out.names)} held-out images of {len(set(data.held_out.patients))} patients (split by {by})"
+    )
     return (
         f"- {task.title}: {task.images} images seen of {len(data.train.names)}, channels "
         f"{' '.join(map(str, task.channels))}, {task.blocks} blocks a level; {held_out}. Differences by seed: "
@@ -309,7 +320,7 @@ NOTE = """\
 Both kinds see the same training images in the same batches with the same levels of noise and the same noise, seed by
 seed, on latents of one autoencoder; the averaged weights are judged by the mean squared error of v on latents of
 held-out patients on whom nothing was settled, at levels and with noise that are the same for all. Ratios are reversible
-/ standard; intervals are of paired differences over five seeds (Student's t). A step's cost was measured in short turns
+/ standard; intervals are of paired differences over the seeds (Student's t). A step's cost was measured in short turns
 within one process, and includes the recomputation in backward; its energy is estimated from CPU time where the source
 says so, so that its ratio is that of times. Joules to equal loss: to the lowest loss that both reach in training.
 Kernel distance: unipc in 20 calls against held-out images.
