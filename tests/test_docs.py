@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import nibabel as nib
 import numpy as np
@@ -209,9 +209,12 @@ def test_the_reference_has_every_command_option_and_setting() -> None:
     sections = {field.name for field in fields(RunConfig)}
     for cls in (value for name, value in vars(options).items() if name.endswith("Options")):
         prefix = "images." if cls is options.GridOptions else ""
+        hints = get_type_hints(cls, include_extras=True)
         for field in fields(cls):
             own = field.name not in sections or field.name == "images"
-            option = f"`--{prefix}{field.name.replace('_', '-')}"
+            markers = getattr(hints[field.name], "__metadata__", ())
+            called = next(filter(None, (getattr(marker, "name", None) for marker in markers)), field.name)
+            option = f"`--{prefix}{called.replace('_', '-')}"
             written = (f"{option}`", f"`{field.name.upper()}`", f"{option}.", f"[`--{field.name}.*`]")
             assert any(word in page for word in (written[:3] if own else written[3:])), f"{cls.__name__}.{field.name}"
     for code in (*EXIT_CODES.values(), BUDGET_CODE):
