@@ -35,6 +35,7 @@ from lichen.commands import COMMANDS
 from lichen.config import PhantomKind, RunConfig
 from lichen.images.phantoms import phantom_image
 from lichen.settings import flatten, load_settings
+from warm_commands import run_lichen
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TINY = CHECKOUT / "tests" / "tiny.yaml"
@@ -131,18 +132,23 @@ class Reader:
         for block in blocks(document):
             if block.language == "console":
                 for command in commands(block):
-                    yield from self._run(["bash", "-c", shlex.join(affordable(command.words))], command.codes)
+                    words = affordable(command.words)
+                    by_lichen = Path(words[0]).name == "lichen"
+                    yield from self._run(words if by_lichen else ["bash", "-c", shlex.join(words)], command.codes)
             elif block.language == "python":
                 yield from self._run([sys.executable, "-c", block.text], {0})
 
     def _run(self, words: list[str], codes: set[int]) -> Iterator[str]:
         path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        if Path(words[0]).name == "lichen":
+            done = run_lichen(words[1:], self.folder, environment, timeout_s=300)
+        else:
+            done = subprocess.run(
+                words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+            )
         if done.returncode not in codes or "Traceback" in done.stderr:
-            yield f"{words[-1]}\nexit code {done.returncode}, not {sorted(codes)}\n{done.stdout}{done.stderr}"
+            yield f"{shlex.join(words)}\nexit code {done.returncode}, not {sorted(codes)}\n{done.stdout}{done.stderr}"
 
 
 @pytest.fixture(scope="module")
