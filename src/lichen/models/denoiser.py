@@ -11,7 +11,6 @@ from torch import nn
 from lichen.config import DenoiserConfig
 from lichen.errors import ConfigError
 from lichen.models.checkpointing import checkpoint_blocks
-from lichen.models.norms import norm_groups
 
 
 def build_denoiser(config: DenoiserConfig, *, spatial_dims: int, latent_channels: int) -> nn.Module:
@@ -75,7 +74,7 @@ def _standard(config: DenoiserConfig, spatial_dims: int, latent_channels: int) -
         channels=config.channels,
         attention_levels=_attention(config),
         num_head_channels=config.head_channels,
-        norm_num_groups=norm_groups(*config.channels),
+        norm_num_groups=math.gcd(32, *config.channels),
         use_flash_attention=True,  # MONAI's name for torch's scaled_dot_product_attention
     )
     return checkpoint_blocks(network) if config.checkpointing else network

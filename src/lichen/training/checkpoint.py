@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from lichen.errors import CheckpointError
 from lichen.files import replacing
 
-FORMAT = 2
-"""Since 2, groups of a denoiser's normalisations have four channels or more: the same weights, another network."""
+FORMAT = 1
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 """What AdamW keeps of each weight."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lichen.models.norms import norm_groups
 from lichen.models.reversible.convolution import CONVOLUTIONS, convolve_activated
 
 
@@ -71,7 +72,7 @@ class Head(nn.Sequential):
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     """A group normalisation in at most ``groups`` groups, as many as divide ``channels``."""
-    return nn.GroupNorm(norm_groups(channels, most=groups), channels, eps=1e-6)
+    return nn.GroupNorm(math.gcd(groups, channels), channels, eps=1e-6)
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
