@@ -22,6 +22,8 @@ MirrorName = Literal["tensorboard", "wandb", "mlflow"]
 Volumes = Literal["auto", "channels", "split"]
 AutoencoderKind = Literal["kl", "none"]
 DenoiserKind = Literal["standard", "reversible"]
+ModelKind = Literal["diffusion", "stylegan2"]
+Augmentation = Literal["none", "affine"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class ImagesConfig:
     """Voxel spacing in mm to resample every image to, e.g. 1 1 1, then cropped or padded; default: as fit says."""
     window: tuple[float, ...] | None = None
     """Intensities that become black and white in every image, e.g. -160 240 HU; default: each image's percentiles."""
+    label: str | None = None
+    """Which of the channels is a label map: its values are kept as classes and come out as classes."""
+    slices: str | None = None
+    """Cut volumes into 2D images and take those that fit the rule, e.g. 'label>=0.15', or 'all'."""
+    patients: int | None = None
+    """Train on so many patients only; a smaller number is a part of a larger one. Held-out patients stay the same."""
     skip_bad: bool = False
     """Leave out single images that cannot be used, and list them, instead of stopping at the first."""
     held_out_fraction: float = 0.4
@@ -61,6 +69,8 @@ class ImagesConfig:
 
     def __post_init__(self) -> None:
         at_least("images.phantom_patients", self.phantom_patients, 4)
+        if self.patients is not None:
+            at_least("images.patients", self.patients, 1)
         between("images.held_out_fraction", self.held_out_fraction, 0.0, 0.95)
         if self.size is not None and (len(self.size) not in {2, 3} or min(self.size) < 8):
             raise ConfigError(
@@ -132,6 +142,8 @@ class DenoiserConfig:
     """How many of the deepest levels have self-attention."""
     head_channels: int = 32
     """Channels per attention head."""
+    dropout: float = 0.0
+    """Share of features set to zero in each residual block while training."""
     checkpointing: bool = False
     """Keep only what enters each block and recompute the rest in backward: less memory, about a fifth more compute."""
 
@@ -140,11 +152,53 @@ class DenoiserConfig:
         at_least("denoiser.blocks", self.blocks, 1)
         between("denoiser.attention_levels", self.attention_levels, 0, len(self.channels))
         at_least("denoiser.head_channels", self.head_channels, 1)
+        between("denoiser.dropout", self.dropout, 0.0, 0.9)
         if self.kind == "reversible" and self.checkpointing:
             raise ConfigError(
                 "denoiser.checkpointing is on, and a reversible denoiser recomputes its blocks already",
                 fix="leave out one of --denoiser.checkpointing and --denoiser.kind reversible",
             )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What kind of generative model is trained."""
+
+    kind: ModelKind = "diffusion"
+    """'diffusion': autoencoder and denoiser; 'stylegan2': StyleGAN2 with adaptive augmentation, 2D images only."""
+
+
+@dataclass(frozen=True)
+class StyleGAN2Config:
+    """StyleGAN2 with adaptive discriminator augmentation; length, batches, seed and average are those of training."""
+
+    latent_dim: int = 512
+    """Numbers in z and in w."""
+    mapping_layers: int = 2
+    """Layers from z to w; 8 in the first paper, 2 for small data sets."""
+    channels: int = 16384
+    """Feature channels at r x r voxels are this / r, at most most_channels."""
+    most_channels: int = 512
+    """Largest number of feature channels of a layer."""
+    learning_rate: float = 2e-3
+    """Of both networks (Adam); constant."""
+    r1_weight: float = 1.0
+    """Weight of the discriminator's gradient penalty on real images; about 2e-4 * voxels / batch size."""
+    path_length_weight: float = 2.0
+    """Weight of the generator's path-length regularisation; 0: none."""
+    style_mixing: float = 0.9
+    """Share of training images whose styles are of two latents."""
+    ada_target: float = 0.6
+    """Mean sign of the discriminator on real images that augmentation is adapted to; 0: no augmentation."""
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "mapping_layers", "channels", "most_channels"):
+            at_least(f"stylegan2.{name}", getattr(self, name), 1)
+        positive("stylegan2.learning_rate", self.learning_rate)
+        for name in ("r1_weight", "path_length_weight"):
+            between(f"stylegan2.{name}", getattr(self, name), 0.0, 1e6)
+        between("stylegan2.style_mixing", self.style_mixing, 0.0, 1.0)
+        between("stylegan2.ada_target", self.ada_target, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -159,6 +213,8 @@ class TrainingConfig:
     """Peak learning rate of AdamW, after a warm-up over the first 2 % of the images; decays by a cosine."""
     objective: Objective = "v"
     """What the network predicts: 'v' (stable at all noise levels), 'epsilon' (the noise) or 'flow' (rectified flow)."""
+    augmentation: Augmentation = "none"
+    """'affine': each image is slightly shifted, turned and scaled anew each time it is seen; 'none'."""
     ema_images: int = 20_000
     """Half-life of the moving average of the weights, in images seen; at most a tenth of the run."""
     gradient_clip: float = 1.0
@@ -193,6 +249,8 @@ class ProbeConfig:
     """Images seen between two probes; default: none. Weights are the same with and without."""
     samples: int = 32
     """How many samples each probe draws, in 20 steps."""
+    quality: bool = False
+    """Measure the kernel distance of each probe's samples to held-out images too."""
     stop: bool = False
     """End training when copying begins, with the weights of the probe before; in error in 5 % of runs at most."""
 
@@ -224,6 +282,8 @@ class SamplingConfig:
     """Images drawn together; samples are byte-identical at the same batch size, within 1e-4 at another."""
     seed: int = 0
     """Image i depends on the checkpoint, the sampler, this seed and i, and on nothing else."""
+    truncation: float = 1.0
+    """Of a StyleGAN2: how far w may lie from its mean; 1: as trained, smaller: more typical and less diverse."""
     compile: bool = False
     """Compile the denoiser first (torch.compile); pays back over many thousand network calls, see --tune."""
 
@@ -234,6 +294,7 @@ class SamplingConfig:
         at_least("sampling.count", self.count, 1)
         at_least("sampling.steps", self.steps, 2)
         at_least("sampling.batch_size", self.batch_size, 1)
+        between("sampling.truncation", self.truncation, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -357,6 +418,8 @@ class RunConfig:
     """All settings of a run."""
 
     images: ImagesConfig = field(default_factory=ImagesConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    stylegan2: StyleGAN2Config = field(default_factory=StyleGAN2Config)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -17,7 +17,7 @@ from lichen.samplers import check_sampler
 from lichen.settings import dump_settings, flatten, load_settings
 from lichen.team import Team
 
-SHAPING = {"images", "autoencoder", "denoiser", "training"}
+SHAPING = {"images", "model", "stylegan2", "autoencoder", "denoiser", "training"}
 """Sections whose settings shape the weights: they cannot change once there are some."""
 
 
