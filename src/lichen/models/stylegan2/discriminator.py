@@ -57,7 +57,8 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = activated(self.halve(activated(self.conv(x))))
-        return (y + self.skip(halved(x))) / math.sqrt(2)
+        both: Tensor = y + self.skip(halved(x))
+        return both / math.sqrt(2)
 
 
 def minibatch_deviation(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from lichen.models.stylegan2.layers import EqualisedLinear, ModulatedConv, activ
 from lichen.models.stylegan2.sizes import level_channels, level_sizes
 
 MAPPING_RATE = 0.01
-"""The mapping network learns at this part of the learning rate: it is unstable at the whole (1812.04948, appendix C)."""
+"""The mapping network learns at this part of the rate of others; at the whole it is unstable (1812.04948, C)."""
 MEAN_W_DECAY = 0.998
 """Kept of the moving average of w at each step."""
 

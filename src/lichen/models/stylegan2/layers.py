@@ -31,6 +31,7 @@ class EqualisedLinear(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
+        """As the class says."""
         scale = self.rate / math.sqrt(self.weight.shape[1])
         return functional.linear(x, self.weight * scale, self.bias * self.rate)
 
@@ -47,6 +48,7 @@ class EqualisedConv(nn.Module):
         self.resample = resample
 
     def forward(self, x: Tensor) -> Tensor:
+        """As the class says."""
         weight = self.weight / math.sqrt(self.weight[0].numel())
         if self.resample == "halve":
             return functional.conv2d(blurred(x, padding=2), weight, self.bias, stride=2)
@@ -78,6 +80,7 @@ class ModulatedConv(nn.Module):
         self.resample = resample
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """As the class says."""
         style: Tensor = self.style(w)
         weight = self.weight / math.sqrt(self.weight[0].numel())
         y = self._convolved(x * style[:, :, None, None], weight)

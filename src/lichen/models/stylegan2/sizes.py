@@ -14,7 +14,7 @@ MOST_DOUBLINGS = 10
 
 
 def check_size(size: Sequence[int]) -> None:
-    """Raise ConfigError, with the nearest size that fits, unless ``size`` is (H, W) = (3 to 7, 3 to 7) * 2^k, k >= 1."""
+    """Raise ConfigError unless ``size`` is (H, W) = (3 to 7, 3 to 7) * 2^k, one k of 1 or more; it names a near one."""
     if len(size) != 2:
         raise ConfigError(
             f"StyleGAN2 makes 2D images; these have {len(size)} axes",
@@ -23,8 +23,8 @@ def check_size(size: Sequence[int]) -> None:
     if _doublings(size) is None:
         near = " ".join(map(str, _nearest(size)))
         raise ConfigError(
-            f"images of {' x '.join(map(str, size))} voxels do not fit StyleGAN2, whose sides are 3 to 7 times the same "
-            "power of 2",
+            f"StyleGAN2 cannot make images of {' x '.join(map(str, size))} voxels: both sides must be 3 to 7 times "
+            "one power of 2",
             fix=f"set --images.size {near}",
         )
 
