@@ -58,7 +58,7 @@ class EqualisedConv(nn.Module):
 class ModulatedConv(nn.Module):
     """Convolution of (B, inputs, h, w) by a style w (B, W), whose outputs have unit variance whatever the style.
 
-    Weight modulation and demodulation (1912.04958, section 2.2, equations 1 to 3). Instead of the weights of each image,
+    Weight modulation and demodulation (1912.04958, section 2.2, equations 1 to 3). Instead of weights for each image,
     of which a batch would need B sets, the activations are scaled before and after a convolution with shared weights:
     the same result, about as fast, in less memory.
     """
