@@ -215,8 +215,8 @@ def main() -> None:
     rows += [c.row("made, 150 and 150", "Gaussian (500)") for c in of_features(*gaussian(150, 500))]
     note = (
         "Training and held-out images, features standardised by the held-out ones. The inception score is that of the\n"
-        f"first {CLASSES} features as logits. Neighbours: k = {NEAREST}. Seconds are of the processor, one thread; lichen's\n"
-        "of kernel, neighbours and inception score hold the 100 halves of the interval."
+        f"first {CLASSES} features as logits. Neighbours: k = {NEAREST}. Seconds are of the processor, one thread;\n"
+        "lichen's of kernel, neighbours and inception score hold the 100 halves of the interval."
     )
     write_results(__file__, HEADER, rows, note)
 
