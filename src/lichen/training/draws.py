@@ -37,6 +37,11 @@ class Draws:
         whole = torch.randn((self.batch_size, *shape), generator=self.generator, device=self.generator.device)
         return whole[self.part]
 
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Numbers (b, *shape), uniform in [0, 1), for the b images of the part."""
+        whole = torch.rand((self.batch_size, *shape), generator=self.generator, device=self.generator.device)
+        return whole[self.part]
+
     def starts(self, most: Sequence[int]) -> Tensor:
         """Whole numbers (b, axes) for the b images of the part, each uniform from 0 to the one in ``most``."""
         device = self.generator.device
@@ -49,3 +54,7 @@ class Draws:
         device = self.generator.device
         offset = torch.rand((), generator=self.generator, device=device)
         return ((torch.arange(self.batch_size, device=device) / self.batch_size + offset) % 1)[self.part]
+
+    def seeds(self) -> list[int]:
+        """A seed for each of the b images of the part, whatever else is drawn and in which order."""
+        return [mix_seed(self.generator.initial_seed(), place) for place in range(self.batch_size)[self.part]]
