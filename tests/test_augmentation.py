@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from lichen.audit import warp
-from lichen.chain import at_work, train_only
+from lichen.chain import read_images, train_only
 from lichen.chain.augmenting import loss_of_autoencoder, loss_of_denoiser, shape_shown
 from lichen.chain.forecasting import Work, forecast
 from lichen.config import AutoencoderConfig, DenoiserConfig, RunConfig
@@ -19,18 +21,19 @@ from lichen.presets import load_preset
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
 from lichen.stopping import Stopped
-from lichen.team import ALONE, Team
+from lichen.team import Team
 from lichen.training.augmentation import ROTATION_DEG, SHIFT, ZOOM, affine, transformed
-from lichen.training.autoencoder import encode_images
+from lichen.training.autoencoder import encode_images, encode_set
 from lichen.training.draws import Draws
 from lichen.training.generator import GeneratorSpec, load_generator
 from lichen.training.loop import Recipe, train
+from lichen.watch import watching
 
 CPU = torch.device("cpu")
 TINY = Path(__file__).with_name("tiny.yaml")
 EYE = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
 CONFIG = RunConfig(
-    autoencoder=AutoencoderConfig(channels=(8, 8), batch_size=3),
+    autoencoder=AutoencoderConfig(channels=(8, 8), images_seen=6, batch_size=3),
     denoiser=DenoiserConfig(channels=(8, 16), blocks=1, head_channels=8),
 )
 SPEC = GeneratorSpec((1, 16, 16), EYE, CONFIG.autoencoder, CONFIG.denoiser, "v", is_phantom=True)
@@ -57,7 +60,7 @@ def test_images_are_shifted_turned_and_zoomed_in_true_lengths_and_within_bounds(
     scale = 2 * max(n * mm for n, mm in zip(size, spacing, strict=True))  # keeps the ramps in [-1, 1]
     images = (ramps(size, spacing) / scale).expand(count, *[-1] * (dims + 1))
     moved = affine(spacing)(images, draws(count)) * scale
-    middle = (slice(None), slice(None), *(slice(n // 3, n - n // 3) for n in size))  # nothing from beyond the border
+    middle = (slice(None), slice(None), *(slice(n // 5, n - n // 5) for n in size))  # nothing from beyond the border
     found, where = moved[middle].flatten(2), ramps(size, spacing)[middle].flatten(2)[0]
     known = torch.cat([where, torch.ones(1, where.shape[1])])
     solved = torch.linalg.lstsq(known.T.expand(count, -1, -1), found.transpose(1, 2)).solution.transpose(1, 2)
@@ -72,7 +75,7 @@ def test_images_are_shifted_turned_and_zoomed_in_true_lengths_and_within_bounds(
     turned = torch.rad2deg(((rotation.diagonal(dim1=1, dim2=2).sum(1) - (dims - 2)) / 2).clamp(-1, 1).acos())
     most_deg = ROTATION_DEG * math.sqrt(math.comb(dims, 2))
     for value, most in ((shares, SHIFT), (turned, most_deg), (zoom.log().abs(), math.log(ZOOM))):
-        assert value.max() < 1.03 * most + 2e-3
+        assert value.max() < 1.03 * most + 6e-3
         assert value.max() > 0.6 * most
     assert (linear[:, 0, 1] > 0.01).any()
     assert (linear[:, 0, 1] < -0.01).any()
@@ -158,36 +161,39 @@ def test_an_interrupted_training_on_moved_images_ends_with_the_same_bits(tmp_pat
     assert not torch.equal(*(next(each.parameters()) for each in (still, whole)))
 
 
-def test_a_run_with_augmentation_has_latents_normalised_by_its_images_and_a_denoiser_of_its_own(
-    tmp_path: Path,
-) -> None:
+def test_a_run_with_augmentation_normalises_latents_by_the_images_themselves(tmp_path: Path) -> None:
     config = load_settings(TINY, load_preset("demo", 2))
     config = replace(
         config,
         images=replace(config.images, phantom_patients=4),
         autoencoder=replace(config.autoencoder, images_seen=16),
-        training=replace(config.training, images_seen=32),
+        training=replace(config.training, images_seen=32, augmentation="affine"),
     )
-    moving = replace(config, training=replace(config.training, augmentation="affine"))
-    made = []
-    for name, settings in (("still", config), ("moving", moving)):
-        train_only(settings, RunFolder(tmp_path / name), quiet=True)
-        made.append(load_generator(RunFolder(tmp_path / name).generator, CPU))
-    still, moved = made
-    assert not torch.equal(still.latent_scale, moved.latent_scale)  # of another autoencoder
-    assert not torch.equal(*(next(each.denoiser.parameters()) for each in made))
-    assert RunFolder(tmp_path / "moving").training_state("diffusion").is_file()
+    train_only(config, RunFolder(tmp_path), quiet=True)
+    made = load_generator(RunFolder(tmp_path).generator, CPU)
+    with watching(tmp_path / "elsewhere", config.carbon, quiet=True) as watch:
+        images = read_images(config, watch).train.voxels
+    known = encode_set(made.autoencoder, images, config.autoencoder.batch_size)
+    assert torch.allclose(made.latent_shift, known.shift, atol=1e-5)
+    assert torch.allclose(made.latent_scale, known.scale, rtol=1e-4)
 
 
-def test_a_forecast_times_the_encoding_in_each_step_of_the_denoiser() -> None:
-    paces = []
-    wide = AutoencoderConfig(channels=(64, 64), blocks=2)  # takes many times longer than the denoiser
-    spec = replace(SPEC, autoencoder=wide)
-    for config in (CONFIG, MOVING):
-        training = replace(config.training, images_seen=48, batch_size=8)
-        work = Work(spec, replace(config, autoencoder=replace(wide, images_seen=16), training=training), 16, 0)
-        with at_work(training, ALONE) as device:
-            found = forecast(work, device, ())
-        (diffusion,) = (phase for phase in found.phases if phase.phase == "diffusion")
-        paces.append(diffusion.duration_s.estimate)
-    assert paces[1] > 1.3 * paces[0]
+def test_a_forecast_encodes_in_each_step_of_the_denoiser_what_the_run_does() -> None:
+    called: list[str] = []
+
+    def note(module: nn.Module, _: object, __: object) -> None:
+        if type(module).__name__ in {"Encoder", "DiffusionModelUNet"}:
+            called.append(type(module).__name__)
+
+    hook = register_module_forward_hook(note)
+    try:
+        for config in (CONFIG, MOVING):
+            called.clear()
+            training = replace(config.training, images_seen=12, batch_size=6)
+            forecast(Work(SPEC, replace(config, training=training), 3, 0), CPU, ())
+            steps = [before for before, after in pairwise(called) if after == "DiffusionModelUNet"]
+            assert len(steps) >= 2
+            assert steps[1:] == [steps[1]] * (len(steps) - 1)
+            assert steps[1] == ("DiffusionModelUNet" if config is CONFIG else "Encoder")
+    finally:
+        hook.remove()
