@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
+from lichen.chain.augmenting import loss_of_autoencoder, loss_of_denoiser, shape_shown
 from lichen.chain.training import recipe_for
 from lichen.config import RunConfig, SamplingConfig
 from lichen.energy import NO_READING, Energy, Forecast, Meter, Pace, PhaseForecast, Stopwatch, expect
@@ -27,8 +28,7 @@ from lichen.samplers import network_calls
 from lichen.sampling.draw import compile_denoiser, draw_latents, write_images
 from lichen.stopping import Stopped, deferred
 from lichen.team import ALONE, Team
-from lichen.training.autoencoder import autoencoder_loss, encode_set
-from lichen.training.denoiser import denoiser_loss
+from lichen.training.autoencoder import encode_set
 from lichen.training.generator import Generator, GeneratorSpec
 from lichen.training.loop import Loss, Recipe, train
 
@@ -102,17 +102,18 @@ class _Probes:
 
     def phases(self, units: dict[str, int]) -> Iterator[PhaseForecast]:
         """A forecast for each phase with something to do."""
-        config, team = self._work.config, self._team
+        spec, config, team = self._work.spec, self._work.config, self._team
         found: dict[str, Pace] = {}
         if "autoencoder" in units:
             recipe = recipe_for("autoencoder", config.autoencoder, config.training)
-            loss = autoencoder_loss(config.autoencoder.kl_weight, config.autoencoder.crop)
-            found["autoencoder"] = self._training(self._autoencoder, self._work.spec.image_shape, loss, recipe)
+            loss = loss_of_autoencoder(spec, config)
+            found["autoencoder"] = self._training(self._autoencoder, spec.image_shape, loss, recipe)
             found["encode"] = self._encoding()
         if "diffusion" in units:
             recipe = recipe_for("diffusion", config.training, config.training)
-            loss = denoiser_loss(config.training.objective, self._device)
-            found["diffusion"] = self._training(self._denoiser, self._work.spec.latent_shape, loss, recipe)
+            coder = within(self._autoencoder.eval(), config.memory.budget_bytes)
+            loss = loss_of_denoiser(spec, config, self._device, coder, *_normalisation(spec))
+            found["diffusion"] = self._training(self._denoiser, shape_shown(spec, config.training), loss, recipe)
         if "denoise" in units:
             generator = self._generator()
             if "compile" in units:
@@ -196,15 +197,20 @@ class _Probes:
         return watch.pace()
 
     def _generator(self) -> Generator:
-        one = torch.ones(self._work.spec.latent_shape[0])
         networks = [network.eval().requires_grad_(False) for network in (self._autoencoder, self._denoiser)]
         for network, shape in zip(networks, (self._work.spec.image_shape, self._work.spec.latent_shape), strict=True):
             set_layout(network, fast_layout(shape[1:], self._device))
         autoencoder = within(networks[0], self._work.config.memory.budget_bytes)
-        return Generator(self._work.spec, autoencoder, networks[1], 0 * one, one, "")
+        return Generator(self._work.spec, autoencoder, networks[1], *_normalisation(self._work.spec), "")
 
     def _watch(self, planned: float) -> Stopwatch:
         return Stopwatch(self._meters, planned, synchronise=_synchronise(self._device), after=self._after)
+
+
+def _normalisation(spec: GeneratorSpec) -> tuple[Tensor, Tensor]:
+    """A shift and a scale (L,) of latents that are not known yet."""
+    one = torch.ones(spec.latent_shape[0])
+    return 0 * one, one
 
 
 def pace_of_calls(generator: Generator, sampling: SamplingConfig, watch: Stopwatch) -> Pace:

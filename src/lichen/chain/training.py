@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lichen.chain.augmenting import loss_of_autoencoder, loss_of_denoiser
 from lichen.chain.data import Data, bind_images
 from lichen.chain.probing import Probes, make_probes
 from lichen.config import AutoencoderConfig, MirrorName, RunConfig, TrainingConfig
@@ -18,8 +19,7 @@ from lichen.models.tiling import within
 from lichen.runs import RunFolder
 from lichen.seeds import mix_seed
 from lichen.stopping import Stopped, deferred
-from lichen.training.autoencoder import Latents, autoencoder_loss, encode_set, normalised
-from lichen.training.denoiser import denoiser_loss
+from lichen.training.autoencoder import encode_set, normalised
 from lichen.training.generator import Generator, GeneratorSpec, load_generator, save_generator
 from lichen.training.loop import Loss, Recipe, images_seen, train
 from lichen.watch import Watch
@@ -37,13 +37,16 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
         if config.autoencoder.kind == "none":
             coder, latents = autoencoder, normalised(data.train.voxels)
         else:
-            autoencoder = train_autoencoder(autoencoder, config, data.train.voxels, folder, watch)
+            loss = loss_of_autoencoder(spec, config)
+            autoencoder = train_autoencoder(autoencoder, config, data.train.voxels, loss, folder, watch)
             coder = within(autoencoder, config.memory.budget_bytes)
             with watch.phase("encode", len(data.train.voxels)) as step:
                 batch_size = config.autoencoder.batch_size
                 latents = encode_set(coder, data.train.voxels, batch_size, step=step, team=team)
         looks = make_probes(config, data, spec, coder, latents, watch)
-        denoiser = train_denoiser(denoiser, config, latents, folder, watch, looks)
+        loss = loss_of_denoiser(spec, config, device, coder, latents.shift, latents.scale)
+        examples = latents.values if config.training.augmentation == "none" else data.train.voxels
+        denoiser = train_denoiser(denoiser, config, examples, loss, folder, watch, looks)
         if team.leads:
             save_generator(folder.generator, spec, autoencoder, denoiser, latents.shift, latents.scale)
         team.wait()
@@ -81,29 +84,27 @@ def recipe_for(phase: str, own: AutoencoderConfig | TrainingConfig, common: Trai
 
 
 def train_autoencoder(
-    network: torch.nn.Module, config: RunConfig, images: torch.Tensor, folder: RunFolder, watch: Watch
+    network: torch.nn.Module, config: RunConfig, images: torch.Tensor, loss: Loss, folder: RunFolder, watch: Watch
 ) -> torch.nn.Module:
     """The averaged autoencoder, trained on images (N, C, *S)."""
-    settings, recipe = config.autoencoder, recipe_for("autoencoder", config.autoencoder, config.training)
+    recipe = recipe_for("autoencoder", config.autoencoder, config.training)
     state = folder.training_state("autoencoder")
-    loss = autoencoder_loss(settings.kl_weight, settings.crop)
     return train_watched(network, images, loss, recipe, state, folder, watch, config.training.mirror)
 
 
 def train_denoiser(
     network: torch.nn.Module,
     config: RunConfig,
-    latents: Latents,
+    examples: torch.Tensor,
+    loss: Loss,
     folder: RunFolder,
     watch: Watch,
     probes: Probes | None = None,
 ) -> torch.nn.Module:
-    """The averaged denoiser, trained on normalised latents, with a look at it now and then where ``probes`` ask."""
-    settings, device = config.training, next(network.parameters()).device
-    recipe = recipe_for("diffusion", settings, settings)
+    """The averaged denoiser, trained on ``examples`` by ``loss``, with a look at it where ``probes`` ask."""
+    recipe = recipe_for("diffusion", config.training, config.training)
     state = folder.training_state("diffusion")
-    loss = denoiser_loss(settings.objective, device)
-    return train_watched(network, latents.values, loss, recipe, state, folder, watch, settings.mirror, probes)
+    return train_watched(network, examples, loss, recipe, state, folder, watch, config.training.mirror, probes)
 
 
 def train_watched(

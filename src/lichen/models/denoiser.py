@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from lichen.config import DenoiserConfig
 from lichen.errors import ConfigError
 from lichen.models.checkpointing import checkpoint_blocks
+from lichen.models.dropout import Dropout
 
 
 def build_denoiser(config: DenoiserConfig, *, spatial_dims: int, latent_channels: int) -> nn.Module:
@@ -77,7 +79,18 @@ def _standard(config: DenoiserConfig, spatial_dims: int, latent_channels: int) -
         norm_num_groups=math.gcd(32, *config.channels),
         use_flash_attention=True,  # MONAI's name for torch's scaled_dot_product_attention
     )
+    if config.dropout:
+        _drop_features(network, config.dropout)
     return checkpoint_blocks(network) if config.checkpointing else network
+
+
+def _drop_features(network: nn.Module, share: float) -> None:
+    """Put dropout before the last convolution of each residual block of MONAI's; weights keep their names."""
+    from monai.networks.nets.diffusion_model_unet import DiffusionUNetResnetBlock
+
+    for block in network.modules():
+        if isinstance(block, DiffusionUNetResnetBlock):
+            block.conv2 = nn.Sequential(OrderedDict(dropout=Dropout(share), conv=block.conv2.conv))
 
 
 def _reversible(config: DenoiserConfig, spatial_dims: int, latent_channels: int, hidden: tuple[int, ...]) -> nn.Module:
@@ -92,6 +105,7 @@ def _reversible(config: DenoiserConfig, spatial_dims: int, latent_channels: int,
         hidden_channels=hidden,
         attention_levels=_attention(config),
         num_head_channels=config.head_channels,
+        dropout=config.dropout,
     )
 
 

@@ -94,7 +94,7 @@ def normalised(raw: Tensor) -> Latents:
     return Latents((raw - _per_channel(shift, raw)).div_(_per_channel(scale, raw)), shift, scale)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # and no inference_mode: a denoiser may be trained on the result
 def encode_images(autoencoder: nn.Module, images: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Images (B, C, *S) -> normalised latents (B, L, *s) float32, by the shift and scale of ``encode_set``."""
     raw = encode(autoencoder, images)[0].float()

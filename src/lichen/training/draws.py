@@ -54,3 +54,7 @@ class Draws:
         device = self.generator.device
         offset = torch.rand((), generator=self.generator, device=device)
         return ((torch.arange(self.batch_size, device=device) / self.batch_size + offset) % 1)[self.part]
+
+    def seeds(self) -> list[int]:
+        """A seed for each of the b images of the part, whatever else is drawn and in which order."""
+        return [mix_seed(self.generator.initial_seed(), place) for place in range(self.batch_size)[self.part]]

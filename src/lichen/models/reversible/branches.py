@@ -7,29 +7,33 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lichen.models.dropout import Dropout
 from lichen.models.reversible.convolution import CONVOLUTIONS, convolve_activated
 
 
 class ConvolutionBranch(nn.Module):
-    """Norm, SiLU, convolution to ``hidden`` channels, the embedding added, norm, SiLU, convolution back.
+    """Norm, SiLU, convolution to ``hidden`` channels, the embedding added, norm, SiLU, dropout, convolution back.
 
     The residual part of a block of DDPM's U-Net (arXiv 2006.11239); zero at first, as there.
     """
 
-    def __init__(self, spatial_dims: int, channels: int, hidden: int, embedding: int, groups: int) -> None:
+    def __init__(
+        self, spatial_dims: int, channels: int, hidden: int, embedding: int, groups: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         convolution = CONVOLUTIONS[spatial_dims]
         self.norm_in = group_norm(channels, groups)
         self.widen = convolution(channels, hidden, 3, padding=1)
         self.condition = nn.Linear(embedding, hidden)
         self.norm_hidden = group_norm(hidden, groups)
+        self.dropout = Dropout(dropout)
         self.narrow = zeroed(convolution(hidden, channels, 3, padding=1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x (B, C, *S), embedding (B, E) -> (B, C, *S)."""
         h = convolve_activated(x, self.norm_in, self.widen)
         h = h + _everywhere(self.condition(embedding), h)
-        return convolve_activated(h, self.norm_hidden, self.narrow)
+        return convolve_activated(h, self.norm_hidden, self.narrow, self.dropout)
 
 
 class AttentionBranch(nn.Module):

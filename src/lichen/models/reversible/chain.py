@@ -41,7 +41,7 @@ class Step(nn.Module, ABC):
 class Coupling(Step):
     """Additive coupling (a, b) -> (b, a + F(b)); two in a row update both streams, each from the other.
 
-    F is computed again in backward, so it must not be random.
+    F is computed again in backward, so it must not be random, but for what depends on seeds that stay the same.
     With a ``grid``, F's output is rounded to multiples of it, with the gradient passed straight through: on states that
     are multiples of it too, sums are exact (below 2^24 grids in fp32), so the step is undone without any error.
     """

@@ -1,7 +1,8 @@
-"""Norm, SiLU and convolution as one step that stores its input alone, and a tensor let go before its gradient comes."""
+"""Norm, SiLU, dropout and convolution as one step that stores its input alone; a tensor let go before its gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,8 +16,12 @@ CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
 _CONVOLVE = {4: functional.conv2d, 5: functional.conv3d}
 
 
-def convolve_activated(x: Tensor, norm: nn.GroupNorm, convolution: nn.Module) -> Tensor:
-    """``convolution(silu(norm(x)))``, x (B, C, *S) -> (B, C', *S), for a convolution of size 3 with padding 1.
+Drop = Callable[[Tensor], Tensor]
+"""Dropout: (B, C, *S) -> (B, C, *S), the same at every call."""
+
+
+def convolve_activated(x: Tensor, norm: nn.GroupNorm, convolution: nn.Module, drop: Drop | None = None) -> Tensor:
+    """``convolution(drop(silu(norm(x))))``, x (B, C, *S) -> (B, C', *S), for a convolution of size 3 with padding 1.
 
     What is between is computed again in backward: it is cheap, and as large as x twice over. The norm is computed in
     the precision of x, its statistics in fp32, and the convolution in autocast's. The compiler decides by itself what
@@ -28,10 +33,10 @@ def convolve_activated(x: Tensor, norm: nn.GroupNorm, convolution: nn.Module) ->
     bias = convolution.bias.to(dtype) if isinstance(convolution.bias, Tensor) else None
     with as_given(x.device.type):
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            convolved: Tensor = _ActivatedConvolution.apply(x, *weights, bias, norm.num_groups, norm.eps)  # type: ignore[no-untyped-call]
+            convolved: Tensor = _ActivatedConvolution.apply(x, *weights, bias, norm.num_groups, norm.eps, drop)  # type: ignore[no-untyped-call]
             return convolved
         scale, shift, kernel = weights
-        return _convolved(_activated(x, scale, shift, norm.num_groups, norm.eps, dtype), kernel, bias)
+        return _convolved(_activated(x, scale, shift, norm.num_groups, norm.eps, dtype, drop), kernel, bias)
 
 
 class Later:
@@ -62,11 +67,19 @@ class _End(torch.autograd.Function):
 class _ActivatedConvolution(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, kernel: Tensor, bias: Tensor | None, groups: int, eps: float
+        ctx: Any,
+        x: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None,
+        groups: int,
+        eps: float,
+        drop: Drop | None,
     ) -> Tensor:
         ctx.save_for_backward(x, scale, shift, kernel)
-        ctx.norm = groups, eps
-        return _convolved(_activated(x, scale, shift, groups, eps, kernel.dtype), kernel, bias)
+        ctx.norm, ctx.drop = (groups, eps), drop
+        return _convolved(_activated(x, scale, shift, groups, eps, kernel.dtype, drop), kernel, bias)
 
     @staticmethod
     @once_differentiable
@@ -78,7 +91,7 @@ class _ActivatedConvolution(torch.autograd.Function):
             for leaf, needed in zip((x, scale, shift), ctx.needs_input_grad[:3], strict=True)
         )
         with torch.enable_grad(), as_given(kernel.device.type):
-            activated = _activated(x, scale, shift, groups, eps, kernel.dtype)
+            activated = _activated(x, scale, shift, groups, eps, kernel.dtype, ctx.drop)
             later = Later(activated) if activated.requires_grad else None
         one, zero, width = [1] * (kernel.ndim - 2), [0] * (kernel.ndim - 2), [len(kernel)]
         needed = [later is not None, *ctx.needs_input_grad[3:5]]
@@ -90,11 +103,14 @@ class _ActivatedConvolution(torch.autograd.Function):
         del activated
         if later is not None:
             later.backward(given.pop(0))  # and nobody else holds it
-        return x.grad, scale.grad, shift.grad, *given[-2:], None, None
+        return x.grad, scale.grad, shift.grad, *given[-2:], None, None, None
 
 
-def _activated(x: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float, dtype: torch.dtype) -> Tensor:
-    return functional.silu(functional.group_norm(x, groups, scale, shift, eps).to(dtype))
+def _activated(
+    x: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float, dtype: torch.dtype, drop: Drop | None
+) -> Tensor:
+    activated = functional.silu(functional.group_norm(x, groups, scale, shift, eps).to(dtype))
+    return activated if drop is None else drop(activated)
 
 
 def _convolved(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:

@@ -35,6 +35,7 @@ class ReversibleUNet(nn.Module):
         attention_levels: on which levels each of them is followed by attention.
         num_head_channels: features per attention head.
         norm_num_groups: groups of the normalisations at most.
+        dropout: share of features set to zero in the convolution branches while training, by ``seed_dropout``.
         grid: rounds the streams to multiples of it, a power of two such as 2**-12: gradients are then bitwise those of
             ordinary autograd, in fp32 and with bf16 branches. The streams are to be fp32, so use autocast for bf16 and
             not ``.bfloat16()``, in which no inversion is exact.
@@ -56,6 +57,7 @@ class ReversibleUNet(nn.Module):
         num_head_channels: int = 8,
         norm_num_groups: int = 32,
         *,
+        dropout: float = 0.0,
         grid: float | None = None,
         invert: bool = True,
     ) -> None:
@@ -85,7 +87,7 @@ class ReversibleUNet(nn.Module):
             steps = [
                 Coupling(
                     ConvolutionBranch(
-                        spatial_dims, channels[level], hidden_channels[level], embedding, norm_num_groups
+                        spatial_dims, channels[level], hidden_channels[level], embedding, norm_num_groups, dropout
                     ),
                     grid,
                 )
