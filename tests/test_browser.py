@@ -74,7 +74,8 @@ def test_the_report_draws_its_samples_within_the_window(report: Path, tmp_path: 
     chromium(report, tmp_path / "profile", "--hide-scrollbars", size, f"--screenshot={shot}")
     with Picture.open(shot) as picture:
         assert picture.width >= width
-        colours = np.unique(np.asarray(picture.convert("RGB"), dtype=np.int16).reshape(-1, 3), axis=0)
+        counted = picture.convert("RGB").getcolors(2**24) or []
+    colours = np.array([colour for _, colour in counted], dtype=np.int16)
     is_gray = (np.ptp(colours, axis=1) < 4) & (colours.max(axis=1) > 40) & (colours.max(axis=1) < 200)
     assert is_gray.sum() > 50  # thumbnails have many grays; text on this page has few
 
