@@ -57,7 +57,7 @@ def chromium(page: Path, profile: Path, *switches: str) -> subprocess.CompletedP
         *switches,
         page.as_uri(),
     ]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
 
 
 def test_the_report_opens_from_disk_without_a_complaint(report: Path, tmp_path: Path) -> None:

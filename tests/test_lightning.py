@@ -300,7 +300,7 @@ def test_two_processes_count_their_machine_once(tmp_path: Path) -> None:
         text=True,
         check=False,
         env=environment,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (next(tmp_path.glob(f"energy-*-{rank}.jsonl")) for rank in (0, 1))

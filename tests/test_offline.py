@@ -46,7 +46,7 @@ def forbidden(program: str, *arguments: str, home: Path) -> subprocess.Completed
         text=True,
         check=False,
         env=without(home),
-        timeout=240,
+        timeout=600,
     )
 
 
@@ -61,7 +61,7 @@ def forbidden(program: str, *arguments: str, home: Path) -> subprocess.Completed
 def test_the_guard_sees_who_asks_for_the_network(tmp_path: Path, attempt: str) -> None:
     cold = forbidden(FORBIDDING + attempt, home=tmp_path)
     warm = run_lichen(
-        ["doctor"], tmp_path, without(tmp_path), timeout_s=240, first=partial(exec, FORBIDDING + attempt, {})
+        ["doctor"], tmp_path, without(tmp_path), timeout_s=600, first=partial(exec, FORBIDDING + attempt, {})
     )
     for done in (cold, warm):
         assert done.returncode != 0
@@ -100,7 +100,7 @@ def test_every_command_works_without_network_and_without_a_home(tmp_path: Path) 
             done = forbidden(RUN, *arguments, home=home)
         else:
             guard = partial(exec, FORBIDDING, {})
-            done = run_lichen(arguments, tmp_path, without(home), timeout_s=240, first=guard)
+            done = run_lichen(arguments, tmp_path, without(home), timeout_s=600, first=guard)
         assert done.returncode == code, (arguments, done.stderr)
         assert "NETWORK" not in done.stderr
     assert not home.exists()

@@ -26,6 +26,8 @@ TINY = [
     *("--autoencoder.images-seen", "128", "--training.images-seen", "256"),
 ]
 KILLS = 5
+PATIENCE_S = 600.0
+"""How long a process is waited for: far longer than it takes, since a busy machine is no failure."""
 
 
 def lichen(*arguments: str, folder: Path, most_bytes: int | None = None) -> Command:
@@ -41,8 +43,8 @@ def results(run: Path) -> dict[str, str]:
 
 
 def wait_for(path: Path, process: Command) -> None:
-    """Return when ``path`` has something in it, or fail after a minute or when the process has ended."""
-    deadline = time.monotonic() + 60
+    """Return when ``path`` has something in it, or fail after a long time or when the process has ended."""
+    deadline = time.monotonic() + PATIENCE_S
     while not (path.is_file() and path.stat().st_size):
         assert process.poll() is None, process.said()
         assert time.monotonic() < deadline
@@ -55,7 +57,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str
     run = tmp_path_factory.mktemp("undisturbed") / "run"
     start = time.monotonic()
     process = lichen("run", *TINY, "--out", str(run), "--quiet", folder=run.parent)
-    assert process.wait(240) == 3, process.said()  # tiny runs have too few patients for a verdict
+    assert process.wait(PATIENCE_S) == 3, process.said()  # tiny runs have too few patients for a verdict
     return results(run), time.monotonic() - start
 
 
@@ -69,7 +71,7 @@ def test_a_run_killed_at_random_instants_ends_with_the_same_bits(
     while code is None or kills < KILLS:
         process = lichen("run", *TINY, "--out", str(tmp_path / "run"), "--quiet", folder=tmp_path)
         try:
-            code = process.wait(chance.uniform(0.2, 1.0) * seconds if kills < KILLS else 240)
+            code = process.wait(chance.uniform(0.2, 1.0) * seconds if kills < KILLS else PATIENCE_S)
             kills = KILLS  # it was done before we were
         except subprocess.TimeoutExpired:
             process.kill()
@@ -87,11 +89,11 @@ def test_a_run_asked_to_stop_saves_and_says_ok(
     process = lichen("run", *TINY, "--out", str(run), folder=tmp_path)
     wait_for(run / "log.jsonl", process)
     process.send_signal(number)
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert "stopped as asked; the same command again goes on from here" in process.said()
     assert "Traceback" not in process.said()
     assert (run / "checkpoints/autoencoder.state.safetensors").is_file()
-    assert lichen("run", *TINY, "--out", str(run), "--quiet", folder=tmp_path).wait(240) == 3
+    assert lichen("run", *TINY, "--out", str(run), "--quiet", folder=tmp_path).wait(PATIENCE_S) == 3
     assert results(run) == undisturbed[0]
 
 
@@ -114,7 +116,7 @@ def test_a_full_disk_is_an_error_of_two_lines_and_leaves_the_last_good_files(tmp
     run = tmp_path / "run"
     words = ("run", *TINY, "--out", str(run), "--quiet")
     process = lichen(*words, folder=tmp_path, most_bytes=20_000)  # less than any checkpoint
-    assert process.wait(120) == 2
+    assert process.wait(PATIENCE_S) == 2
     errors = process.said()
     assert len(errors.splitlines()) == 2, errors
     assert "fix: free some space" in errors
@@ -128,7 +130,7 @@ def test_a_folder_that_vanishes_is_an_error_of_two_lines(tmp_path: Path) -> None
     wait_for(run / "log.jsonl", process)
     shutil.rmtree(run, ignore_errors=True)
     shutil.rmtree(run, ignore_errors=True)  # what was written meanwhile
-    assert process.wait(120) == 2
+    assert process.wait(PATIENCE_S) == 2
     errors = process.said()
     assert f"error: the run folder {run} has vanished" in errors
     assert "Traceback" not in errors

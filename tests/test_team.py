@@ -31,13 +31,13 @@ def started(*command: str, processes: int = 1) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     program, *rest = command
     if program == "lichen" and processes == 1:
-        done = run_lichen(rest, HERE, environment, timeout_s=240)
+        done = run_lichen(rest, HERE, environment, timeout_s=600)
     else:
         module = ["-m"] if program == "lichen" else []
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         arguments = list(command) if processes == 1 else [*torchrun, *module, program, "--", *rest]
         done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=240
+            [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=600
         )
     assert done.returncode == 0, done.stderr[-3000:]
 

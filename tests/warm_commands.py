@@ -50,7 +50,7 @@ class Command:
     def kill(self) -> int:
         """End it without a word to it, and return its exit code."""
         self._process.kill()
-        return self.wait(60)
+        return self.wait(600)
 
     def said(self) -> str:
         """What it wrote so far, on either stream."""
