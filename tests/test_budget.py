@@ -22,7 +22,7 @@ from lichen.chain.forecasting import Work, forecast
 from lichen.chain.training import spec_of, train_watched
 from lichen.config import BudgetConfig, CarbonConfig, RunConfig
 from lichen.energy import Energy, Forecast, Interval, PhaseForecast, Trace, read_traces, total
-from lichen.energy.readings import NO_READING, Reading
+from lichen.energy.readings import NO_READING, Reading, measured
 from lichen.errors import BudgetError, ConfigError
 from lichen.presets import load_preset
 from lichen.runs import RunFolder, read_lines
@@ -107,7 +107,7 @@ class Clock:
         return "10 W"
 
     def read(self) -> tuple[Reading, ...]:
-        return (Reading("cpu", "counter", *(10 * self.now_s,) * 3),)
+        return (measured("cpu", "counter", 10 * self.now_s, error=0.0),)
 
 
 @contextmanager

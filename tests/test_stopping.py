@@ -32,7 +32,7 @@ PATIENCE_S = 600.0
 
 def lichen(*arguments: str, folder: Path, most_bytes: int | None = None) -> Command:
     """A ``lichen`` process; with ``most_bytes`` the system refuses it to write a file longer than that."""
-    limit = None if most_bytes is None else partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most_bytes,) * 2)
+    limit = None if most_bytes is None else partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     return Command(arguments, folder, {**os.environ, "OMP_NUM_THREADS": "1"}, limit)
 
 
