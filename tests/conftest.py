@@ -21,3 +21,16 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set LICHEN_TEST_DATA to a copy")
     return folder
+
+
+LONGEST = (
+    *("docs", "browser", "team", "stopping", "memory_budget", "audit_aligned", "sampling_tuned", "lightning", "chain"),
+    *("fuzz", "memory", "offline", "slurm", "predict", "cli", "release", "kinds", "models_reversible", "presets"),
+)
+"""The files that take longest: they are begun first, so that no core waits long for the other at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest files to the front; within a file the order stays."""
+    place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))

@@ -57,7 +57,7 @@ def chromium(page: Path, profile: Path, *switches: str) -> subprocess.CompletedP
         *switches,
         page.as_uri(),
     ]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
 
 
 def test_the_report_opens_from_disk_without_a_complaint(report: Path, tmp_path: Path) -> None:
@@ -74,7 +74,8 @@ def test_the_report_draws_its_samples_within_the_window(report: Path, tmp_path: 
     chromium(report, tmp_path / "profile", "--hide-scrollbars", size, f"--screenshot={shot}")
     with Picture.open(shot) as picture:
         assert picture.width >= width
-        colours = np.unique(np.asarray(picture.convert("RGB"), dtype=np.int16).reshape(-1, 3), axis=0)
+        counted = picture.convert("RGB").getcolors(2**24) or []
+    colours = np.array([colour for _, colour in counted], dtype=np.int16)
     is_gray = (np.ptp(colours, axis=1) < 4) & (colours.max(axis=1) > 40) & (colours.max(axis=1) < 200)
     assert is_gray.sum() > 50  # thumbnails have many grays; text on this page has few
 

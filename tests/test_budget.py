@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import accumulate, cycle
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from lichen.budget import Budget, Use
 from lichen.carbon import J_PER_KWH, intensity
-from lichen.chain import train_only
-from lichen.config import BudgetConfig, RunConfig
-from lichen.energy import Energy, Forecast, Interval, PhaseForecast, read_traces, total
-from lichen.energy.readings import NO_READING
+from lichen.chain import Data, read_images, train_only
+from lichen.chain.expecting import look_ahead
+from lichen.chain.forecasting import Work, forecast
+from lichen.chain.training import spec_of, train_watched
+from lichen.config import BudgetConfig, CarbonConfig, RunConfig
+from lichen.energy import Energy, Forecast, Interval, PhaseForecast, Trace, read_traces, total
+from lichen.energy.readings import NO_READING, Reading, measured
 from lichen.errors import BudgetError, ConfigError
-from lichen.files import sha256_of
 from lichen.presets import load_preset
 from lichen.runs import RunFolder, read_lines
 from lichen.settings import load_settings
+from lichen.training.draws import Draws
+from lichen.training.loop import Recipe
+from lichen.watch import Watch, watching
 
 FRANCE = intensity("FR")
 
@@ -82,54 +94,146 @@ def test_a_budget_is_positive(name: str, value: float) -> None:
         BudgetConfig(**{name: value})
 
 
-def tiny(images_seen: int) -> RunConfig:
-    config = load_settings(Path(__file__).with_name("tiny.yaml"), load_preset("demo", 2))
-    return replace(config, training=replace(config.training, images_seen=images_seen))
+class Clock:
+    """A clock that work moves, and the meter of a machine that draws 10 W by it."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def describe(self) -> str:
+        return "10 W"
+
+    def read(self) -> tuple[Reading, ...]:
+        return (measured("cpu", "counter", 10 * self.now_s, error=0.0),)
+
+
+@contextmanager
+def steadily_drawing(clock: Clock, folder: Path, limits: BudgetConfig) -> Iterator[Watch]:
+    """A watch of work that takes time and energy by ``clock`` alone, however busy this machine is."""
+    with pytest.MonkeyPatch.context() as patch, Trace(folder / "energy-here-0.jsonl", (clock,), clock=clock) as trace:
+        patch.setattr("lichen.energy.trace.SOON_S", 60.0)  # a reading that is asked for is waited for
+        yield Watch(trace, CarbonConfig(), Budget(limits, FRANCE, 1.0), quiet=True, clock=clock)
+
+
+def spent_j(folder: Path) -> float:
+    return total(phase.total for phase in read_traces(folder.glob("energy-*.jsonl"))).high_j or 0.0
+
+
+def work(clock: Clock, watch: Watch, pieces: Iterable[float]) -> None:
+    """Pieces of work, which take so many seconds each."""
+    with watch.phase("work", 1000) as step:
+        for seconds in pieces:
+            clock.now_s += seconds
+            step(1)
+
+
+@settings(max_examples=25)
+@given(pieces=st.lists(st.floats(0.5, 8.0), min_size=1, max_size=8), limit_j=st.floats(400, 1000))
+def test_work_ends_within_its_budget_and_not_long_before(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[float], limit_j: float
+) -> None:
+    folder, clock = tmp_path_factory.mktemp("kept"), Clock()
+    limits = BudgetConfig(energy_kwh=limit_j / J_PER_KWH)
+    longest = list(accumulate(pieces, lambda before_s, seconds: max(before_s, min(seconds, 2 * before_s)), initial=3.0))
+    allowed = [min(pair) for pair in zip(pieces, longest[1:], strict=True)]  # a sudden long one may break any budget
+    with steadily_drawing(clock, folder, limits) as watch, pytest.raises(BudgetError, match="is spent"):
+        work(clock, watch, cycle(allowed))
+    assert limit_j - 10 * (2 * max(allowed) + 3) - 1e-6 <= spent_j(folder) <= limit_j
+
+
+def test_a_process_that_has_only_begun_counts_on_the_power_of_those_before(tmp_path: Path) -> None:
+    clock = Clock()
+    with steadily_drawing(clock, tmp_path, BudgetConfig()) as watch, watch.phase("before", 1):
+        clock.now_s += 60
+    limits = BudgetConfig(energy_kwh=601 / J_PER_KWH)
+    with steadily_drawing(clock, tmp_path, limits) as watch, pytest.raises(BudgetError, match="is spent"):
+        watch.keep_budget()()
+    assert spent_j(tmp_path) == pytest.approx(600)
 
 
 def test_training_stops_with_a_checkpoint_before_the_budget_is_broken_and_goes_on_to_the_same_bits(
     tmp_path: Path,
 ) -> None:
-    config = tiny(4000)
-    whole, part = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "part")
-    train_only(config, whole, quiet=True)
-    (line,) = read_lines(whole.forecasts)
-    assert set(line["units"]) == {"autoencoder", "encode", "diffusion"}
+    clock, images = Clock(), torch.randn(8, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    recipe = Recipe("diffusion", 200, 2, 1e-2, 8, 1.0, "fp32", seed=3, checkpoint_every_s=1e9)
 
-    high_j = total(phase.total for phase in read_traces(whole.traces)).high_j or 0.0
-    budget = BudgetConfig(energy_kwh=0.75 * high_j / J_PER_KWH)
+    def slow(network: nn.Module, batch: Tensor, draws: Draws) -> Tensor:
+        clock.now_s += 1
+        error: Tensor = network(batch) - draws.normal(batch.shape[1:])
+        return error.square().mean()
+
+    def trained(folder: RunFolder, limits: BudgetConfig) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        state = folder.training_state("diffusion")
+        with steadily_drawing(clock, folder.path, limits) as watch:
+            return train_watched(nn.Conv2d(1, 1, 1), images, slow, recipe, state, folder, watch, ()).state_dict()
+
+    whole, part = (RunFolder(tmp_path / name) for name in ("whole", "part"))
+    expected = trained(whole, BudgetConfig())
+    assert spent_j(whole.path) == pytest.approx(1000)
     with pytest.raises(BudgetError, match="is spent") as caught:
-        train_only(replace(config, budget=budget), part, quiet=True)
+        trained(part, BudgetConfig(energy_kwh=400 / J_PER_KWH))
     assert "goes on from here" in caught.value.fix
-    assert (total(phase.total for phase in read_traces(part.traces)).high_j or 0.0) <= 0.75 * high_j
-    assert part.training_state("diffusion").exists()
-    assert not part.generator.exists()
-
-    train_only(config, part, quiet=True)
-    assert sha256_of(part.generator) == sha256_of(whole.generator)
-    assert len(read_lines(part.forecasts)) == 1  # the plan is the same, so nothing is probed again
+    assert 300 <= spent_j(part.path) <= 400
+    found = trained(part, BudgetConfig())
+    assert spent_j(part.path) == pytest.approx(1000)  # nothing was done twice
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def energy_kwh(folder: RunFolder) -> float:
-    return (total(phase.total for phase in read_traces(folder.traces)).high_j or 0.0) / J_PER_KWH
+def tiny() -> RunConfig:
+    config = load_settings(Path(__file__).with_name("tiny.yaml"), load_preset("demo", 2))
+    return replace(
+        config,
+        images=replace(config.images, size=(16, 16), phantom_patients=4),
+        autoencoder=replace(config.autoencoder, images_seen=8),
+        training=replace(config.training, images_seen=8),
+    )
 
 
-def test_a_probe_ends_before_it_spends_the_budget(tmp_path: Path) -> None:
-    whole, part = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "part")
-    train_only(tiny(4000), whole, quiet=True)
-    phases = {phase.phase: (phase.total.high_j or 0.0) / J_PER_KWH for phase in read_traces(whole.traces)}
-    limit = phases["read"] + 0.4 * phases["probe"]
-    with pytest.raises(BudgetError, match="is spent"):
-        train_only(replace(tiny(4000), budget=BudgetConfig(energy_kwh=limit)), part, quiet=True)
-    assert not part.forecasts.exists()
-    assert energy_kwh(part) <= limit
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    with watching(tmp_path_factory.mktemp("read"), CarbonConfig(), quiet=True) as watch:
+        return read_images(tiny(), watch)
 
 
-def test_a_process_that_has_only_begun_counts_on_the_power_of_those_before(tmp_path: Path) -> None:
+def test_a_plan_is_forecast_once_and_then_kept(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    train_only(tiny(4000), folder, quiet=True)
-    spent = energy_kwh(folder)
+    train_only(tiny(), folder, quiet=True)
+    (line,) = read_lines(folder.forecasts)
+    assert set(line["units"]) == {"autoencoder", "encode", "diffusion"}
     folder.generator.unlink()
+    train_only(tiny(), folder, quiet=True)
+    assert read_lines(folder.forecasts) == [line]
+
+
+@pytest.mark.parametrize("limits", [BudgetConfig(hours=1e-9), BudgetConfig(energy_kwh=1e-12)])
+def test_nothing_is_done_once_the_budget_is_spent(tmp_path: Path, data: Data, limits: BudgetConfig) -> None:
+    config, folder = tiny(), RunFolder(tmp_path / "run")
     with pytest.raises(BudgetError, match="is spent"):
-        train_only(replace(tiny(4000), budget=BudgetConfig(energy_kwh=1.01 * spent)), folder, quiet=True)
-    assert energy_kwh(folder) <= 1.01 * spent
+        train_only(replace(config, budget=limits), folder, quiet=True)
+    with (
+        watching(folder.path, config.carbon, quiet=True, budget=limits) as watch,
+        pytest.raises(BudgetError, match="is spent"),
+    ):
+        look_ahead(config, data, folder, torch.device("cpu"), watch)
+    assert not folder.forecasts.exists()
+    assert not any(folder.checkpoints.glob("*"))
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 5])
+def test_a_probe_ends_after_the_piece_of_work_that_spends_the_budget(data: Data, last: int) -> None:
+    config, pieces = tiny(), 0
+    spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source)
+
+    def spend() -> None:
+        nonlocal pieces
+        pieces += 1
+        if pieces == last:
+            raise BudgetError("the budget is spent", fix="raise it")
+
+    with pytest.raises(BudgetError, match="the budget is spent"):
+        forecast(Work(spec, config, 4, 8), torch.device("cpu"), (), after=spend)
+    assert pieces == last

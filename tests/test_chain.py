@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +37,7 @@ from lichen.team import ALONE
 from lichen.training.generator import load_generator
 from lichen.watch import watching
 from lichen.words import in_ten_lines, runs_table
+from warm_commands import Command
 
 TINY = Path(__file__).with_name("tiny.yaml")
 
@@ -302,14 +301,13 @@ def test_a_run_killed_in_training_ends_with_the_same_weights_and_samples(
     settings = tmp_path / "settings.yaml"
     training = replace(tiny().training, checkpoint_every_s=0.001)
     settings.write_text(dump_settings(replace(tiny(), training=training)))
-    command = [sys.executable, "-m", "lichen", "run", "--config", str(settings), "--out", str(again.path), "--quiet"]
-    process = subprocess.Popen(command, start_new_session=True)
+    words = ("run", "--config", str(settings), "--out", str(again.path), "--quiet")
+    process = Command(words, tmp_path, os.environ)
     state = again.checkpoints / "diffusion.state.safetensors"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not state.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert process.kill() == -signal.SIGKILL
     assert not again.generator.exists()
     run(load_settings(settings, RunConfig()), again, command="", quiet=True)
     assert sha256_of(again.generator) == sha256_of(folder.generator)

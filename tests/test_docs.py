@@ -84,6 +84,8 @@ def affordable(words: list[str]) -> list[str]:
     trains = words[0] == "./demo" or (lichen and command in {"run", "train"})
     if lichen and command == "audit":
         return [*words, "--audit.self-test", "2"]
+    if lichen and command == "predict":
+        return [*words, "--config", str(TINY)]
     if not trains:
         return words
     return [*words, *(tiny_options() if "--config" in words else ("--config", str(TINY))), *STILL_LESS]

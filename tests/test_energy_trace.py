@@ -187,7 +187,7 @@ def test_a_meter_that_hangs_holds_training_up_once_and_is_reported(path: Path, m
         for _ in range(100):
             with trace.phase("train"):
                 pass
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < 5  # a hundred waits would be ten seconds
         assert "have not answered" in (trace.problem or "")
         release.set()
     deadline = time.monotonic() + 10
@@ -269,17 +269,23 @@ with Trace(Path(sys.argv[1]), [Clock()], interval_s=0.05) as trace, trace.phase(
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_process_leaves_all_but_the_last_interval(path: Path, kill: signal.Signals) -> None:
+def test_a_killed_process_leaves_all_that_it_had_read(path: Path, kill: signal.Signals) -> None:
+    start_s, lines = time.monotonic(), 0
     for _ in range(2):  # and the second process goes on in the first one's file
         with subprocess.Popen([sys.executable, "-c", VICTIM, path], stdout=subprocess.PIPE) as victim:
             assert victim.stdout is not None
             victim.stdout.readline()
-            time.sleep(0.5)
+            begun = len(path.read_text().splitlines())
+            while (lines := len(path.read_text().splitlines())) < begun + 6:
+                assert victim.poll() is None
+                time.sleep(0.01)
             victim.send_signal(kill)
     first, second = read_sessions([path])
     assert first.id != second.id
-    lost_j = 1000 * 2 * (0.05 + 0.15)  # two intervals, and a slow disk
-    assert 1000 - lost_j < (phases(path)["train"].total.energy_j or 0) < 1000 + 2 * 300
+    assert lines > 2 * 6
+    # each line is a reading, an interval of 50 ms or more after the one before
+    most_j = 1000 * (time.monotonic() - start_s)
+    assert 1000 * 0.05 * 2 * 5 <= (phases(path)["train"].total.energy_j or 0) <= most_j
 
 
 def test_two_processes_that_write_one_file_are_both_counted(path: Path) -> None:

@@ -18,7 +18,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(data_dir: Path) -> None:
         text=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{CASES} cases, 0 failed" in done.stdout

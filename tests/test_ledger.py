@@ -82,11 +82,11 @@ def test_a_damaged_folder_is_a_row_of_its_own(tmp_path: Path) -> None:
 def test_two_thousand_runs_are_summed_up_in_seconds(tmp_path: Path) -> None:
     for number in range(2000):
         finished(tmp_path / f"{number:04}", 3600.0, person=f"P{number % 7}")
-    start = time.monotonic()
+    start = time.process_time()
     rows = ledger(tmp_path)
     sums = totals(rows, "person")
     assert len(runs_table(rows, sums, tmp_path).splitlines()) == 2000 + 1 + 1 + 8
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 20
     assert sums[-1].energy_kwh is not None
     assert sums[-1].energy_kwh.estimate == pytest.approx(2.0)
 

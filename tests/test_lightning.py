@@ -151,9 +151,10 @@ def test_each_phase_has_the_joules_of_its_time(name: str, tmp_path: Path, gpus: 
     assert list(phases) == ["fit", "validate", "test", "predict"]
     for phase, epochs in (("fit", EPOCHS), ("validate", EPOCHS), ("test", 1), ("predict", 1)):
         assert phases[phase].duration_s >= epochs * STEPS * STEP_S
-        assert gpu_j(phases[phase]) == pytest.approx(100 * phases[phase].duration_s, rel=0.1)
+        assert gpu_j(phases[phase]) > 100 * epochs * STEPS * STEP_S * 0.999  # the counter's steps are millijoules
         assert phases[phase].total.energy_j > gpu_j(phases[phase])
     assert cost.duration_s <= took_s
+    assert sum(map(gpu_j, phases.values())) <= 100 * took_s
     assert cost.sources["gpu0"] == "counter"
     assert cost.energy.energy_j == pytest.approx(sum(phase.total.energy_j for phase in phases.values()))
     assert cost.carbon_g.estimate == pytest.approx(cost.energy.kwh * intensity("FR").g_per_kwh.estimate)
@@ -167,7 +168,7 @@ def test_the_sums_are_logged_at_the_end_of_each_epoch(tmp_path: Path, gpus: Stea
     logged_kwh = [float(row["energy_kwh"]) for row in rows]
     assert len(logged_kwh) == EPOCHS
     assert logged_kwh[1] - logged_kwh[0] > 100 * STEPS * STEP_S / 3.6e6
-    assert 0.8 * cost.energy.kwh < logged_kwh[-1] <= cost.energy.kwh * (1 + 1e-6)
+    assert 100 * EPOCHS * STEPS * STEP_S / 3.6e6 < logged_kwh[-1] <= cost.energy.kwh * (1 + 1e-6)
     for row, kwh in zip(rows, logged_kwh, strict=True):
         assert float(row["carbon_g"]) == pytest.approx(kwh * (intensity("FR").g_per_kwh.estimate or 0))
 
@@ -299,7 +300,7 @@ def test_two_processes_count_their_machine_once(tmp_path: Path) -> None:
         text=True,
         check=False,
         env=environment,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (next(tmp_path.glob(f"energy-*-{rank}.jsonl")) for rank in (0, 1))

@@ -25,14 +25,16 @@ def burn(seconds: float) -> None:
 
 
 def test_a_block_has_energy_and_grams_with_their_sources() -> None:
+    begun_s = time.monotonic()
     with lichen.measure("work", grid="FR") as cost:
         assert cost.energy.energy_j is None
         burn(0.3)
+    took_s = time.monotonic() - begun_s
     low, middle, high = cost.energy.bounds_j() or (0, 0, 0)
     assert 0.3 * 2 * 0.9 < low < middle < high  # at least 2 W per core
     assert cost.carbon_g is not None
     assert cost.carbon_g.estimate == pytest.approx(middle / 3.6e6 * (intensity("FR").g_per_kwh.estimate or 0))
-    assert 0.25 < cost.duration_s < 10
+    assert 0.25 < cost.duration_s <= took_s
     assert set(cost.sources.values()) <= {"counter", "polled", "estimated"}
     assert "France" in str(cost)
 

@@ -31,7 +31,13 @@ Call = Callable[..., tuple[int, Any]]
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     config = load_settings(TINY, load_preset("demo", 2))
     folder = RunFolder(tmp_path_factory.mktemp("predict") / "run")
-    run(replace(config, carbon=replace(config.carbon, grid="FR", pue=1.0)), folder, command="lichen run", quiet=True)
+    config = replace(
+        config,
+        autoencoder=replace(config.autoencoder, images_seen=64),
+        training=replace(config.training, images_seen=64),
+        carbon=replace(config.carbon, grid="FR", pue=1.0),
+    )
+    run(config, folder, command="lichen run", quiet=True)
     return folder
 
 
@@ -50,25 +56,25 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 
 
 def test_a_plan_is_forecast_in_whole_and_in_parts(call: Call) -> None:
-    plan = ("--preset", "demo", "--config", str(TINY), "--grid", "FR", "--samples", "1000", "--images-seen", "50000")
-    code, found = call("predict", *plan, "--quiet", "--json")
+    plan = ("--preset", "demo", "--config", str(TINY), "--grid", "FR")
+    code, found = call("predict", *plan, "--samples", "200", "--images-seen", "5000", "--quiet", "--json")
     assert code == 0
-    assert (found["samples"], found["images_seen"], found["zone"]) == (1000, 50000, "FR")
+    assert (found["samples"], found["images_seen"], found["zone"]) == (200, 5000, "FR")
     phases = {phase["phase"]: phase for phase in found["phases"]}
     assert list(phases) == ["autoencoder", "encode", "diffusion", "denoise", "decode"]
-    assert phases["diffusion"]["units"] == 50000
-    assert phases["denoise"]["units"] == 1000 * 4  # four steps of tiny.yaml, in whole batches of eight
+    assert phases["diffusion"]["units"] == 5000
+    assert phases["denoise"]["units"] == 200 * 4  # four steps of tiny.yaml, in whole batches of eight
     for figure in ("duration_s", "energy_kwh", "carbon_g"):
         assert 0 < found[figure]["low"] < found[figure]["estimate"] < found[figure]["high"]
         if figure != "carbon_g":
             parts = [found[part][figure]["estimate"] for part in ("training", "synthesis")]
             assert sum(parts) == pytest.approx(found[figure]["estimate"])
-    synthesis = found["synthesis"]["energy_kwh"]["estimate"] / 1000
+    synthesis = found["synthesis"]["energy_kwh"]["estimate"] / 200
     assert found["synthesis_overtakes_training_at"] == pytest.approx(
         found["training"]["energy_kwh"]["estimate"] / synthesis, abs=8
     )
     assert found["peak_memory_bytes"] > 1e6
-    code, words = call("predict", *plan, "--quiet")
+    code, words = call("predict", *plan, "--samples", "8", "--images-seen", "64", "--quiet")
     assert code == 0
     assert all(word in words for word in ("time", "energy", "memory", "in France", "overtakes training at"))
 

@@ -70,22 +70,22 @@ def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
         load_settings(tmp_path / "none.yaml", RunConfig())
 
 
-@settings(deadline=None)
+@settings(max_examples=50)
 @given(
     grid=st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)).filter(
         lambda g: g is None or g.lower() not in {"null", "none", "~"}
     ),
     steps=st.integers(2, 10**9),
     pue=st.one_of(st.none(), st.floats(1, 10)),
+    comments=st.booleans(),
 )
 def test_dumped_settings_load_to_the_same_settings(
-    tmp_path_factory: pytest.TempPathFactory, grid: str | None, steps: int, pue: float | None
+    tmp_path_factory: pytest.TempPathFactory, grid: str | None, steps: int, pue: float | None, comments: bool
 ) -> None:
     config = RunConfig(carbon=CarbonConfig(grid=grid, pue=pue), sampling=SamplingConfig(steps=steps))
     path = tmp_path_factory.mktemp("settings") / "x.yaml"
-    for comments in (False, True):
-        path.write_text(dump_settings(config, comments=comments), encoding="utf-8", newline="")
-        assert load_settings(path, RunConfig()) == config
+    path.write_text(dump_settings(config, comments=comments), encoding="utf-8", newline="")
+    assert load_settings(path, RunConfig()) == config
 
 
 def test_every_setting_has_a_line_of_reason() -> None:

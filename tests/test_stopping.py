@@ -8,9 +8,9 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,30 +19,21 @@ from lichen.cli import main
 from lichen.commands import COMMANDS
 from lichen.files import sha256_of
 from lichen.stopping import Stopped, deferred, listening
+from warm_commands import Command
 
 TINY = [
     *("--config", str(Path(__file__).parent / "tiny.yaml"), "--sampling.batch-size", "2"),
     *("--autoencoder.images-seen", "128", "--training.images-seen", "256"),
 ]
 KILLS = 5
+PATIENCE_S = 600.0
+"""How long a process is waited for: far longer than it takes, since a busy machine is no failure."""
 
 
-def lichen(*arguments: str, most_bytes: int | None = None) -> subprocess.Popen[str]:
+def lichen(*arguments: str, folder: Path, most_bytes: int | None = None) -> Command:
     """A ``lichen`` process; with ``most_bytes`` the system refuses it to write a file longer than that."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def limit() -> None:
-        if most_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-
-    return subprocess.Popen(
-        [sys.executable, "-m", "lichen", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        preexec_fn=limit,  # noqa: PLW1509 (this process has no threads that hold locks)
-    )
+    limit = None if most_bytes is None else partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    return Command(arguments, folder, {**os.environ, "OMP_NUM_THREADS": "1"}, limit)
 
 
 def results(run: Path) -> dict[str, str]:
@@ -51,11 +42,11 @@ def results(run: Path) -> dict[str, str]:
     return {path.name: sha256_of(path) for path in paths}
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Return when ``path`` has something in it, or fail after a minute or when the process has ended."""
-    deadline = time.monotonic() + 60
+def wait_for(path: Path, process: Command) -> None:
+    """Return when ``path`` has something in it, or fail after a long time or when the process has ended."""
+    deadline = time.monotonic() + PATIENCE_S
     while not (path.is_file() and path.stat().st_size):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.said()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -65,9 +56,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str
     """The results of a run that nobody interrupts, and how long it took."""
     run = tmp_path_factory.mktemp("undisturbed") / "run"
     start = time.monotonic()
-    process = lichen("run", *TINY, "--out", str(run), "--quiet")
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 3, errors  # tiny runs have too few patients for a verdict
+    process = lichen("run", *TINY, "--out", str(run), "--quiet", folder=run.parent)
+    assert process.wait(PATIENCE_S) == 3, process.said()  # tiny runs have too few patients for a verdict
     return results(run), time.monotonic() - start
 
 
@@ -79,14 +69,12 @@ def test_a_run_killed_at_random_instants_ends_with_the_same_bits(
     kills = 0
     code: int | None = None
     while code is None or kills < KILLS:
-        process = lichen("run", *TINY, "--out", str(tmp_path / "run"), "--quiet")
+        process = lichen("run", *TINY, "--out", str(tmp_path / "run"), "--quiet", folder=tmp_path)
         try:
-            process.communicate(timeout=chance.uniform(0.2, 1.0) * seconds if kills < KILLS else 240)
-            code = process.returncode
+            code = process.wait(chance.uniform(0.2, 1.0) * seconds if kills < KILLS else PATIENCE_S)
             kills = KILLS  # it was done before we were
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
             kills += 1
     assert code == 3
     assert results(tmp_path / "run") == wanted
@@ -98,17 +86,14 @@ def test_a_run_asked_to_stop_saves_and_says_ok(
     tmp_path: Path, undisturbed: tuple[dict[str, str], float], number: signal.Signals
 ) -> None:
     run = tmp_path / "run"
-    process = lichen("run", *TINY, "--out", str(run))
+    process = lichen("run", *TINY, "--out", str(run), folder=tmp_path)
     wait_for(run / "log.jsonl", process)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert "stopped as asked; the same command again goes on from here" in errors
-    assert "Traceback" not in errors
+    assert process.wait(PATIENCE_S) == 0
+    assert "stopped as asked; the same command again goes on from here" in process.said()
+    assert "Traceback" not in process.said()
     assert (run / "checkpoints/autoencoder.state.safetensors").is_file()
-    process = lichen("run", *TINY, "--out", str(run), "--quiet")
-    process.communicate(timeout=240)
-    assert process.returncode == 3
+    assert lichen("run", *TINY, "--out", str(run), "--quiet", folder=tmp_path).wait(PATIENCE_S) == 3
     assert results(run) == undisturbed[0]
 
 
@@ -129,9 +114,10 @@ def test_a_stopped_verdict_is_no_clean_one(
 
 def test_a_full_disk_is_an_error_of_two_lines_and_leaves_the_last_good_files(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = lichen("run", *TINY, "--out", str(run), "--quiet", most_bytes=20_000)  # less than any checkpoint
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 2
+    words = ("run", *TINY, "--out", str(run), "--quiet")
+    process = lichen(*words, folder=tmp_path, most_bytes=20_000)  # less than any checkpoint
+    assert process.wait(PATIENCE_S) == 2
+    errors = process.said()
     assert len(errors.splitlines()) == 2, errors
     assert "fix: free some space" in errors
     assert not list((run / "checkpoints").glob("*.safetensors"))
@@ -140,12 +126,12 @@ def test_a_full_disk_is_an_error_of_two_lines_and_leaves_the_last_good_files(tmp
 
 def test_a_folder_that_vanishes_is_an_error_of_two_lines(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = lichen("run", *TINY, "--training.images-seen", "100000", "--out", str(run), "--quiet")
+    process = lichen("run", *TINY, "--training.images-seen", "100000", "--out", str(run), "--quiet", folder=tmp_path)
     wait_for(run / "log.jsonl", process)
     shutil.rmtree(run, ignore_errors=True)
     shutil.rmtree(run, ignore_errors=True)  # what was written meanwhile
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 2
+    assert process.wait(PATIENCE_S) == 2
+    errors = process.said()
     assert f"error: the run folder {run} has vanished" in errors
     assert "Traceback" not in errors
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from lichen.errors import ConfigError
 from lichen.team import ALONE, Team, described, joined
 from lichen.training.draws import Draws
+from warm_commands import run_lichen
 
 HERE = Path(__file__).parent
 TINY = [
@@ -25,28 +26,20 @@ TINY = [
 ]
 
 
-def started(*command: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m ...`` here, or as several processes that know of each other."""
-    program, *rest = command
-    module = ["-m"] if program == "lichen" else []
-    torchrun = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(processes),
-        *module,
-        program,
-        "--",
-        *rest,
-    ]
-    arguments = [*module, *command] if processes == 1 else torchrun
+def started(*command: str, processes: int = 1) -> None:
+    """Run ``lichen`` or a program as one process, or as several that know of each other."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=240
-    )
+    program, *rest = command
+    if program == "lichen" and processes == 1:
+        done = run_lichen(rest, HERE, environment, timeout_s=600)
+    else:
+        module = ["-m"] if program == "lichen" else []
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        arguments = list(command) if processes == 1 else [*torchrun, *module, program, "--", *rest]
+        done = subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=600
+        )
     assert done.returncode == 0, done.stderr[-3000:]
-    return done
 
 
 @given(st.integers(0, 50), st.integers(1, 9))

@@ -154,10 +154,10 @@ def dump_settings(config: Any, *, comments: bool = False) -> str:
     lines = []
     for section in dataclasses.fields(config):
         part = getattr(config, section.name)
+        docs = field_docs(type(part)) if comments else {}
         if comments:
             lines += ["", f"# {_first_line(type(part))}"]
         lines.append(f"{section.name}:")
-        docs = field_docs(type(part))
         for setting in dataclasses.fields(part):
             if comments:
                 lines += [f"  # {line}" for line in textwrap.wrap(docs[setting.name], 110)]

@@ -28,17 +28,27 @@ OTHERS_EVERY_S = 10.0
 class Watch:
     """Joins a trace of energy readings with progress bars that show the grams so far, and keeps a budget.
 
-    In a team each process has its own trace, and the one that leads talks to people.
+    In a team each process has its own trace, and the one that leads talks to people. ``clock`` is that of the trace.
     """
 
-    def __init__(self, trace: Trace, carbon: CarbonConfig, budget: Budget, *, quiet: bool, team: Team = ALONE) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        carbon: CarbonConfig,
+        budget: Budget,
+        *,
+        quiet: bool,
+        team: Team = ALONE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.trace, self.team = trace, team
         self.quiet = quiet or not team.leads
         self.budget = budget
         self._intensity, self._pue = place_of(carbon), carbon.pue
         self._outlook: Outlook | None = None
         self._others = _Others(trace.path)
-        self._opened_s = self._asked_s = time.monotonic()
+        self._clock = clock
+        self._opened_s = self._asked_s = clock()
         self._longest_step_s = 0.0
 
     def expect(self, ahead: Forecast, done: Mapping[str, float]) -> None:
@@ -91,7 +101,7 @@ class Watch:
 
     def keep_budget(self) -> Callable[[], None]:
         """What to call after each step of the work that begins now: it raises BudgetError once the budget is spent."""
-        self._longest_step_s, self._asked_s = 0.0, time.monotonic()
+        self._longest_step_s, self._asked_s = 0.0, self._clock()
         return self._keep_budget
 
     def asked(self, otherwise: Asked) -> Asked:
@@ -102,7 +112,7 @@ class Watch:
         """The error to end with, if the next step and a checkpoint could break the budget."""
         if not self.budget or not self.team.leads:
             return None
-        now_s = time.monotonic()
+        now_s = self._clock()
         self._longest_step_s, self._asked_s = max(self._longest_step_s, now_s - self._asked_s), now_s
         save_s = 0.0 if self._outlook is None else self._outlook.save_s
         margin_s = 2 * (self._longest_step_s + save_s) + FRESH_S + 1
@@ -159,7 +169,7 @@ class Watch:
 
         A process that has only begun says little about itself.
         """
-        own = self.trace.spent().scaled(seconds / max(time.monotonic() - self._opened_s, seconds))
+        own = self.trace.spent().scaled(seconds / max(self._clock() - self._opened_s, seconds))
         ever = self.trace.so_far().scaled(seconds / max(self.trace.elapsed_s(), seconds))
         return max(own, ever, key=lambda energy: energy.high_j or 0.0)
 

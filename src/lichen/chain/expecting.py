@@ -73,8 +73,10 @@ def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device
     watch.team.wait()  # all have looked before one writes
     if watch.team.any(found is None):
         with watch.trace.phase("probe"):
+            keep_budget = watch.keep_budget()
+            keep_budget()  # a budget that is spent already leaves nothing to forecast
             meters = find_meters(whole_machine=watch.team.local_rank == 0)
-            found = forecast(work, device, meters, watch.team, after=watch.keep_budget())
+            found = forecast(work, device, meters, watch.team, after=keep_budget)
         if watch.team.leads:
             append_line(kept, {"at": now(), "plan": plan, "units": units, "forecast": asdict(found)})
     assert found is not None
