@@ -182,8 +182,8 @@ class StyleGAN2Config:
     """Largest number of feature channels of a layer; 512 in the paper."""
     learning_rate: float = 2e-3
     """Of both networks (Adam); constant."""
-    r1_weight: float = 1.0
-    """Weight of the discriminator's gradient penalty on real images; about 2e-4 * voxels / batch size."""
+    r1_weight: float = 0.1
+    """Weight of the discriminator's gradient penalty on real images; at least about 2e-4 * voxels / batch size."""
     path_length_weight: float = 2.0
     """Weight of the generator's path-length regularisation; 0: none."""
     style_mixing: float = 0.9
