@@ -19,6 +19,9 @@ from lichen.footprint import TRAINING
 from lichen.images import open_folder
 from lichen.presets import load_preset
 from lichen.progress import silent
+from lichen.quality.features import random_features
+from lichen.quality.frechet import squared_frechet
+from lichen.quality.scaling import standardisation
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
 from lichen.studies.effects import Interval
@@ -53,7 +56,7 @@ def files(folder: RunFolder) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
 
-def test_the_correlations_are_those_of_each_image_with_the_nearest_training_image(
+def test_correlations_and_frechet_distance_are_those_of_the_images_of_the_run(
     finished: tuple[RunFolder, Outcomes], tmp_path: Path
 ) -> None:
     folder, outcomes = finished
@@ -66,7 +69,16 @@ def test_the_correlations_are_those_of_each_image_with_the_nearest_training_imag
     for images, values in ((synthetic, found.synthetic), (data.held_out, found.held_out)):
         train, queries = (each.voxels.flatten(1).double().numpy() for each in (data.train, images))
         known = np.corrcoef(queries, train)[: len(queries), len(queries) :].max(axis=1)
-        assert values == pytest.approx(sorted(known), abs=1e-5)
+        assert values == pytest.approx(sorted(known), abs=1e-5)  # the nearest training image's
+    frechet = outcomes.frechet_distance
+    raw, made = (random_features(images.voxels) for images in (data.held_out, synthetic))
+    scaled = standardisation(raw)
+    assert scaled is not None
+    assert frechet is not None
+    assert frechet.low is not None
+    assert frechet.high is not None
+    assert frechet.estimate == pytest.approx(squared_frechet(scaled(made), scaled(raw)))
+    assert (frechet.low < (frechet.estimate or 0) < frechet.high, frechet.n) == (True, 4)
 
 
 def test_the_outcomes_are_those_of_the_audit_the_summary_and_the_trace(finished: tuple[RunFolder, Outcomes]) -> None:
@@ -91,7 +103,7 @@ def test_what_is_not_there_is_none(finished: tuple[RunFolder, Outcomes], tmp_pat
         finished[0].path, broken_off.path, ignore=shutil.ignore_patterns("samples", "audit", "summary.json")
     )
     found = outcomes_of(broken_off)
-    assert (found.correlations, found.copy_rate, found.verdict) == (None, None, None)
+    assert (found.correlations, found.frechet_distance, found.copy_rate, found.verdict) == (None, None, None, None)
     assert found.training_s == finished[1].training_s
 
 

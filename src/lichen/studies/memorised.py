@@ -1,8 +1,8 @@
 """What came out of one training, for a study: how near its images are to training patients, how many are copies.
 
-Everything is read from the run folder, but for the plain correlations, which are computed from its images: the audit
-compares by other scores, and a score more that votes would cost it resolution. Nothing here names a patient or an
-image; similarities are sorted, so that their order says nothing of who is who.
+Everything is read from the run folder, but for the plain correlations and the Frechet distance, which are computed from
+its images: the audit compares by other scores, and a score more that votes would cost it resolution. Nothing here names
+a patient or an image; similarities are sorted, so that their order says nothing of who is who.
 """
 
 from __future__ import annotations
@@ -16,14 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lichen.audit.classics import highest_correlation
+from lichen.chain import load_samples, read_images
+from lichen.chain.data import check_bound
 from lichen.config import RunConfig
 from lichen.energy import PhaseEnergy, read_traces, total
 from lichen.errors import LichenError, RunError
 from lichen.footprint import TRAINING
+from lichen.images import ImageSet, open_folder
+from lichen.progress import silent
 from lichen.quality import Estimate
+from lichen.quality.estimates import LEAST_PATIENTS
+from lichen.quality.features import random_features
+from lichen.quality.frechet import frechet_distance
+from lichen.quality.scaling import standardisation
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
 from lichen.studies.effects import Interval, share
+from lichen.watch import watching
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +100,7 @@ class Outcomes:
     kernel_distance: Interval | None
     """Squared MMD of synthetic and held-out images."""
     frechet_distance: Interval | None
+    """Of synthetic and held-out images in the features of a fixed-seed network; to be compared at equal numbers."""
     training_energy_j: Interval | None
     """Joules of all phases of training, the autoencoder's included; n counts phases with a reading."""
     training_s: float | None
@@ -103,10 +114,19 @@ class Outcomes:
         }
 
 
+@dataclass(frozen=True)
+class Images:
+    """The images of a run, on one grid."""
+
+    synthetic: ImageSet
+    train: ImageSet
+    held_out: ImageSet
+
+
 def outcomes_of(folder: RunFolder) -> Outcomes:
     """The outcomes of the run in ``folder``, as far as it went.
 
-    Reads the run's images again, where they still are what it was trained on, to correlate them with its samples: keep
+    Reads the run's images again, where they still are what it was trained on, to compare its samples with them: keep
     ``as_json`` of the result. The energy of that is not added to the run's.
 
     Raises:
@@ -114,6 +134,7 @@ def outcomes_of(folder: RunFolder) -> Outcomes:
         EnergyError: a trace of the run is.
     """
     phases = [phase for phase in read_traces(folder.traces) if phase.phase in TRAINING]
+    images = _images_of(folder)
     try:
         quality = _read(folder.summary).get("quality", {})
         audit = _read(folder.audit)
@@ -123,11 +144,11 @@ def outcomes_of(folder: RunFolder) -> Outcomes:
             train_patients=counts.get("train_patients"),
             train_images=counts.get("train_images"),
             synthetic_images=counts.get("synthetic_images"),
-            correlations=correlations_of(folder),
+            correlations=None if images is None else correlations_of(images),
             copy_rate=_rate(audit.get("copy_rate")),
             memorised_patients=_rate(audit.get("memorised_patients")),
             kernel_distance=_distance(quality.get("kernel_distance")),
-            frechet_distance=_distance(quality.get("frechet_distance")),
+            frechet_distance=None if images is None else _frechet(images.synthetic, images.held_out),
             training_energy_j=_energy(phases),
             training_s=sum(phase.duration_s for phase in phases) if phases else None,
         )
@@ -138,14 +159,30 @@ def outcomes_of(folder: RunFolder) -> Outcomes:
         ) from error
 
 
-def correlations_of(folder: RunFolder) -> Correlations | None:
-    """The correlations of the samples in ``folder``, and of held-out images; None where either cannot be read."""
-    from lichen.chain import load_samples, read_images
-    from lichen.chain.data import check_bound
-    from lichen.images import open_folder
-    from lichen.progress import silent
-    from lichen.watch import watching
+def correlations_of(images: Images) -> Correlations:
+    """The correlations of the synthetic and of the held-out ``images``."""
+    queries = (images.synthetic, images.held_out)
+    return Correlations(*(_highest(each.voxels, images.train.voxels) for each in queries))
 
+
+def _highest(queries: Tensor, train: Tensor) -> tuple[float, ...]:
+    found = highest_correlation(queries, train).values
+    return tuple(sorted(found[found.isfinite()].tolist()))
+
+
+def _frechet(synthetic: ImageSet, held_out: ImageSet) -> Interval | None:
+    """None where there are too few images, or held-out images without any difference."""
+    raw = random_features(held_out.voxels)
+    scaled = standardisation(raw)
+    if scaled is None or min(len(synthetic.names), len(set(held_out.patients))) < LEAST_PATIENTS:
+        return None
+    features = scaled(random_features(synthetic.voxels))
+    found = frechet_distance(features, scaled(raw), None, held_out.patients).plain
+    return Interval(found.value, found.low, found.high, len(features))
+
+
+def _images_of(folder: RunFolder) -> Images | None:
+    """The images of the run in ``folder``; None where some cannot be read, or are not those it was trained on."""
     try:
         config = load_settings(folder.config, RunConfig())
         samples = open_folder(folder.samples)
@@ -156,14 +193,7 @@ def correlations_of(folder: RunFolder) -> Correlations | None:
             synthetic = load_samples(samples, data.train, config.images.window, silent)
     except LichenError:
         return None
-    return Correlations(*(_highest(images.voxels, data.train.voxels) for images in (synthetic, data.held_out)))
-
-
-def _highest(queries: Tensor, train: Tensor) -> tuple[float, ...]:
-    from lichen.audit.classics import highest_correlation
-
-    found = highest_correlation(queries, train).values
-    return tuple(sorted(found[found.isfinite()].tolist()))
+    return Images(synthetic, data.train, data.held_out)
 
 
 def _read(path: Path) -> dict[str, Any]:
