@@ -83,30 +83,12 @@ class ImagesConfig:
                 f"images.channels is {' '.join(self.channels) or 'empty text'}; each needs a name of its own",
                 fix="e.g. --images.channels t1 t2 flair",
             )
-        self._check_label()
+        if self.slices is not None:
+            SliceRule.parse(self.slices)
         if self.spacing is not None:
             spacing_fits("images.spacing", self.spacing)
         if self.window is not None:
             window_fits("images.window", self.window)
-
-    def _check_label(self) -> None:
-        rule = None if self.slices is None else SliceRule.parse(self.slices)
-        decides = rule is not None and rule.needs_label
-        if decides and self.label is None:
-            raise ConfigError(
-                f"images.slices is {self.slices}, and no label map is named",
-                fix="name it with --images.label, or give another rule, e.g. --images.slices middle:20",
-            )
-        if self.channels == (self.label,):
-            raise ConfigError(
-                f"images.channels is {self.label}, the label map alone",
-                fix=f"name the channels of the images too, e.g. --images.channels t1 {self.label}",
-            )
-        if self.label is not None and self.channels and self.label not in self.channels and not decides:
-            raise ConfigError(
-                f"images.label is {self.label}, which is none of images.channels, and no rule of slices asks for it",
-                fix=f"give --images.channels {' '.join(self.channels)} {self.label}, or leave --images.label out",
-            )
 
 
 @dataclass(frozen=True)

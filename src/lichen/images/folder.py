@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lichen.config import ImagesConfig, Volumes
-from lichen.errors import ImageError
+from lichen.errors import ConfigError, ImageError
 from lichen.images.bids import bids_patients, only_suffix, subject_folders
 from lichen.images.cases import Case, cases_by_name, cases_by_table, with_labels
 from lichen.images.dicom import open_dicom
@@ -27,7 +27,12 @@ MOST_LOOKED_AT = 9
 
 
 def open_source(config: ImagesConfig) -> Source:
-    """What the settings name: a folder, an .npz file or, with no path, the built-in phantoms; raises ImageError."""
+    """What the settings name: a folder, an .npz file or, with no path, the built-in phantoms.
+
+    Raises ImageError, and ConfigError for settings of label and slices that do not go together.
+    """
+    rule = None if config.slices is None else SliceRule.parse(config.slices)
+    _check_label(config, rule)
     if config.path is None:
         from lichen.images.phantoms import phantom_source
 
@@ -47,9 +52,27 @@ def open_source(config: ImagesConfig) -> Source:
             f"images.label is {config.label}, and {source.label} has no label maps",
             fix="give a folder of NIfTI volumes or pictures, or leave --images.label out",
         )
-    if config.slices is None:
-        return source
-    return sliced(source, SliceRule.parse(config.slices), skip_bad=config.skip_bad)
+    return source if rule is None else sliced(source, rule, skip_bad=config.skip_bad)
+
+
+def _check_label(config: ImagesConfig, rule: SliceRule | None) -> None:
+    label, channels = config.label, config.channels
+    decides = rule is not None and rule.needs_label
+    if label is None and decides:
+        raise ConfigError(
+            f"images.slices is {config.slices}, and no label map is named",
+            fix="name it with --images.label, or give another rule, e.g. --images.slices middle:20",
+        )
+    if channels == (label,):
+        raise ConfigError(
+            f"images.channels is {label}, the label map alone",
+            fix=f"name the channels of the images too, e.g. --images.channels t1 {label}",
+        )
+    if label is not None and channels and label not in channels and not decides:
+        raise ConfigError(
+            f"images.label is {label}, which is none of images.channels, and no rule of slices asks for it",
+            fix=f"give --images.channels {' '.join(channels)} {label}, or leave --images.label out",
+        )
 
 
 def open_folder(
