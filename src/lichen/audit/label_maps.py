@@ -9,7 +9,7 @@ how many are nearer to one, by Dice's coefficient, than the maps of all but a fe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ def compare_label_maps(synthetic: ImageSet, train: ImageSet, reference: ImageSet
     if not train.classes:
         return None
     pool = train.voxels[:, -1:]
-    made, held_out = (nearest_dice(images.voxels[:, -1:], pool) for images in (synthetic, reference))
+    made, held_out = (nearest_dice(images.voxels[:, -1:], pool, train.classes) for images in (synthetic, reference))
     null = np.array([*maxima_by_patient(held_out, reference.patients).values()])
     level = max(LEVEL, 1 / (len(null) + 1))
     p_values = conformal_p_values(made, null)
@@ -63,24 +63,27 @@ def compare_label_maps(synthetic: ImageSet, train: ImageSet, reference: ImageSet
     )
 
 
-def nearest_dice(queries: Tensor, pool: Tensor) -> NDArray[np.float64]:
+def nearest_dice(queries: Tensor, pool: Tensor, classes: Sequence[int]) -> NDArray[np.float64]:
     """The highest Dice's coefficient of each of ``queries`` (Q, 1, *S) with one of ``pool`` (M, 1, *S), (Q,).
 
-    Twice the voxels that have the same class in both, over the labelled voxels of both; the lowest class is background
-    and does not count. Dice, Ecology 1945. 1 only for maps that agree in every voxel; -inf where nothing is labelled.
+    Twice the voxels that have the same class in both, over the labelled voxels of both; background does not count.
+    Dice, Ecology 1945. 1 only for maps that agree in every voxel; -inf where nothing is labelled.
     """
     import torch
 
+    from lichen.images.labels import background_class, spread
+
     found = []
-    classes = pool.unique()[1:]
+    labels = [label for label in classes if label != background_class(classes)]
+    points = spread(np.array(labels, np.float32), classes).tolist()
     for some in _blocks(queries):
         best = torch.full((len(some),), -torch.inf, dtype=torch.float64)
         for others in _blocks(pool):
             rows, columns = some.flatten(1), others.flatten(1)
             same = torch.zeros((len(rows), len(columns)), dtype=torch.float64)
             labelled = [torch.zeros(len(side), dtype=torch.float64) for side in (rows, columns)]
-            for label in classes:
-                ours, theirs = (rows == label).float(), (columns == label).float()
+            for point in points:
+                ours, theirs = (rows == point).float(), (columns == point).float()
                 same += (ours @ theirs.T).double()
                 labelled[0] += ours.sum(1)
                 labelled[1] += theirs.sum(1)
