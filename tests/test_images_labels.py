@@ -8,7 +8,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -313,7 +312,7 @@ def test_fewer_patients_are_a_part_of_more_and_the_held_out_stay(folders: Path) 
         before = now
     assert len(held_out) == 1
     assert split_by_patient(source, 0.4, 3, 12) == split_by_patient(source, 0.4, 3)
-    with pytest.raises(ImageError, match="images.patients is 13; .* has 12 patients to train on beside 8 held out"):
+    with pytest.raises(ImageError, match=r"images\.patients is 13; .* has 12 patients to train on beside 8 held out"):
         split_by_patient(source, 0.4, 3, 13)
 
 
@@ -322,7 +321,7 @@ def test_a_survey_tells_channels_and_classes_and_the_montage_draws_them_in_colou
 
     from lichen.words import survey_lines
 
-    source = opened(folders, label="label_file")
+    source = opened(folders, label="label_file", slices="all")
     found = survey(source, ImagesConfig())
     assert [label for label, _ in found.classes] == [0, 1, 4]
     assert sum(share for _, share in found.classes) == pytest.approx(1)
@@ -344,10 +343,9 @@ def test_each_class_has_a_colour_of_its_own_and_background_is_black() -> None:
     ]
 
 
-def test_a_generator_of_label_maps_says_so_and_others_keep_their_description(tmp_path: Path) -> None:
-    from lichen.config import AutoencoderConfig, DenoiserConfig
+def test_a_description_of_before_there_were_label_maps_is_of_a_generator_without() -> None:
     from lichen.settings import from_plain
-    from lichen.training.generator import GeneratorSpec, identity
+    from lichen.training.generator import GeneratorSpec
 
     about = {
         "image_shape": [2, 16, 16],
@@ -357,13 +355,7 @@ def test_a_generator_of_label_maps_says_so_and_others_keep_their_description(tmp
         "objective": "v",
         "is_phantom": True,
     }
-    before = identity({}, {"spec": about})
-    spec = from_plain(GeneratorSpec, about)
-    assert spec.classes == ()
-    assert spec.denoiser == DenoiserConfig(channels=(8, 8))
-    assert spec.autoencoder == AutoencoderConfig(kind="none")
-    assert identity({}, {"spec": about}) == before
+    assert from_plain(GeneratorSpec, about).classes == ()
     assert from_plain(GeneratorSpec, {**about, "classes": [0, 1, 4]}).classes == (0, 1, 4)
-    assert identity({"x": torch.zeros(1)}, {"spec": about}) != before
     with pytest.raises(ConfigError, match="rising numbers"):
         from_plain(GeneratorSpec, {**about, "classes": [1, 0]})

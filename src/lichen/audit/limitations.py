@@ -37,7 +37,11 @@ def limitations(
         "copies of a part of an image, and mixtures of two patients, are not looked for",
         "held-out patients are taken to be of the same source as the training patients, and never seen in training",
         "similarity is not privacy: that no image is a copy does not show that nothing can be learned of a patient",
-        *(["the verdict is on the images: a label map that is a patient's flags none"] if has_label_maps else []),
+        *(
+            ["label maps take no part in the verdict: one that is copied under another image is not flagged"]
+            if has_label_maps
+            else []
+        ),
         *(["the synthetic images were too few for a competition with the withheld ones"] if too_few_to_compete else []),
         *_of_the_sets(counts, resolved, duplicates, has_patients=has_patients, has_detail=has_detail),
         *(

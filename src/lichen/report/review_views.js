@@ -144,6 +144,7 @@ const Views = (() => {
       const width = this.sizes[plane.across];
       const channels = group.map((channel) => channel * this.voxels);
       const isLabel = group[0] === this.label;
+      canvas.style.imageRendering = isLabel ? "pixelated" : ""; // no colours between classes
       const label = this.groups.length > 1 ? `${name}, ${isLabel ? "label map" : `channel ${group[0] + 1}`}` : name;
       if (minus) Pixels.paintDifference(canvas, where, width, image, minus, channels, isLabel ? 255 : undefined);
       else if (isLabel) Pixels.paintLabels(canvas, where, width, image, channels[0], this.colours);
