@@ -121,7 +121,7 @@ def test_a_case_without_one_of_its_channels_is_an_error_or_left_out(tmp_path: Pa
 def test_no_file_of_the_wanted_ending_is_an_error_that_lists_the_endings(tmp_path: Path) -> None:
     for name in ("a_T1w", "b_T1w", "b_mask"):
         volume(tmp_path / f"{name}.nii.gz", 1)
-    with pytest.raises(ImageError, match=r"ends in t1; endings are: T1w \(2\), mask \(1\)"):
+    with pytest.raises(ImageError, match=r"that ends in t1; endings are: T1w \(2\), mask \(1\)"):
         open_folder(tmp_path, channels=("t1",))
 
 

@@ -16,6 +16,7 @@ import pytest
 from browsing import Tab, browser_tab
 from lichen.audit import Finding
 from lichen.audit.reviewed import Marked, audit_digest, read_marks
+from lichen.palette import class_colours
 from lichen.report.review import Pair, packed, review_page, write_review
 
 EVIL = "<img src=x onerror='window.wasHere=1'></script><script>window.wasHere=1</script><!-- \ud800"
@@ -273,6 +274,26 @@ def test_colour_and_single_channels_can_be_seen(tab: Tab, tmp_path: Path) -> Non
     tab.enter("channel", "2")
     for colour in range(3):
         np.testing.assert_allclose(canvas(tab, 0)[..., colour], grey(shown[0].synthetic[2]), atol=1.1)
+
+
+def test_every_channel_has_a_strip_and_a_label_map_the_colours_of_its_classes(tab: Tab, tmp_path: Path) -> None:
+    shown = pairs((3, 6, 5), 1)
+    for image in (shown[0].synthetic, shown[0].training, shown[0].aligned):
+        image[2] = np.random.default_rng(1).integers(0, 3, (6, 5)) - 1
+    shown[0].aligned[2, 0] = -shown[0].training[2, 0]
+    opened(tab, page_of(tmp_path, shown, classes=(0, 1, 4)))
+    assert tab.run("document.querySelectorAll('canvas').length") == 6
+    for pane, image in enumerate((shown[0].synthetic, shown[0].training)):
+        for channel in range(2):
+            np.testing.assert_allclose(canvas(tab, 3 * pane + channel)[..., 0], grey(image[channel]), atol=1.1)
+        wanted = class_colours((0, 1, 4))[(image[2] + 1).astype(int)]
+        np.testing.assert_array_equal(canvas(tab, 3 * pane + 2)[..., :3], wanted)
+    press(tab, "3")
+    drawn = canvas(tab, 2)[..., :3].astype(int).max(axis=2)
+    np.testing.assert_array_equal(drawn == 255, shown[0].aligned[2] != shown[0].training[2])
+    tab.enter("channel", "2")
+    visible = "[...document.querySelectorAll('canvas')].filter((canvas) => canvas.offsetParent).length"
+    until(tab, f"{visible} === 2")
 
 
 def test_a_name_with_markup_is_text_and_nothing_is_asked_of_any_network(tab: Tab, tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from lichen.errors import ConfigError
 
 MOST = 10**15
 """Of more of anything nobody can tell what it would take."""
+MOST_CLASSES = 64
+"""Of a label map; more values are intensities rather than classes."""
 
 
 def at_least(name: str, value: float, least: float) -> None:
@@ -70,4 +73,13 @@ def window_fits(name: str, window: tuple[float, ...]) -> None:
         raise ConfigError(
             f"{name} is {' '.join(map(str, window)) or 'empty'}; it needs low and high, or both per channel",
             fix=f"e.g. --{name} -160 240",
+        )
+
+
+def classes_fit(name: str, classes: tuple[int, ...]) -> None:
+    """Raise ConfigError unless these are the values of a label map: in order, none of them twice, not too many."""
+    if len(classes) > MOST_CLASSES or any(low >= high for low, high in pairwise(classes)):
+        raise ConfigError(
+            f"{name} is {' '.join(map(str, classes))}; the classes of a label map are {MOST_CLASSES} rising numbers",
+            fix="name the label map with --images.label",
         )

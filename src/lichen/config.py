@@ -15,6 +15,7 @@ from tyro.conf import arg
 from lichen.bounds import at_least, between, channels_fit, crop_fits, positive, spacing_fits, window_fits
 from lichen.errors import ConfigError
 from lichen.samplers import SAMPLING_PRESETS, Objective, SamplerName, SamplingPreset, ScheduleName
+from lichen.slice_rule import SliceRule
 
 Precision = Literal["fp32", "bf16"]
 PhantomKind = Literal["2d", "3d"]
@@ -41,7 +42,7 @@ class ImagesConfig:
     npz_split: str = "train"
     """Which arrays of a MedMNIST .npz file to use: 'train' reads train_images."""
     channels: tuple[str, ...] = ()
-    """Name endings of the files of one case, e.g. t1 t2 flair, stacked in this order; one, e.g. T1w, picks files."""
+    """What names of a case's files end in, or their folders, e.g. t1 t2 seg, stacked; one, e.g. T1w, picks files."""
     volumes: Volumes = "auto"
     """A NIfTI's fourth axis: one image's 'channels', or 'split' into images; 'auto' splits five or more."""
     size: tuple[int, ...] | None = None
@@ -53,9 +54,9 @@ class ImagesConfig:
     window: tuple[float, ...] | None = None
     """Intensities that become black and white in every image, e.g. -160 240 HU; default: each image's percentiles."""
     label: str | None = None
-    """Which of the channels is a label map: its values are kept as classes and come out as classes."""
+    """Channel that is a label map, or the table's column of its files; comes last, and out as the classes it has."""
     slices: str | None = None
-    """Cut volumes into 2D images and take those that fit the rule, e.g. 'label>=0.15', or 'all'."""
+    """Axial slices of volumes as 2D images: 'all', 'middle:20', or 'label>=0.15' (share of voxels labelled above 0)."""
     patients: int | None = None
     """Train on so many patients only; a smaller number is a part of a larger one. Held-out patients stay the same."""
     skip_bad: bool = False
@@ -82,6 +83,8 @@ class ImagesConfig:
                 f"images.channels is {' '.join(self.channels) or 'empty text'}; each needs a name of its own",
                 fix="e.g. --images.channels t1 t2 flair",
             )
+        if self.slices is not None:
+            SliceRule.parse(self.slices)
         if self.spacing is not None:
             spacing_fits("images.spacing", self.spacing)
         if self.window is not None:

@@ -69,7 +69,8 @@ def survey_lines(found: Survey, montage: Path | None) -> str:
         ("split", f"{found.train_patients} patients to train on, {found.held_out_patients} held out"),
         ("shapes", _counted(found.shapes)),
         ("spacings", f"{_counted(found.spacings_mm)} mm"),
-        ("channels", _counted([(str(channels), count) for channels, count in found.channels])),
+        ("channels", _channels(found)),
+        *([("classes", _classes(found))] if found.classes else []),
         ("values", values),
         ("grid", f"{grid} voxels, unless --images.size says otherwise"),
     ]
@@ -85,6 +86,16 @@ def survey_lines(found: Survey, montage: Path | None) -> str:
     if montage is not None:
         rows.append(("montage", f"{montage}: images of patients, keep it as such"))
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
+
+
+def _channels(found: Survey) -> str:
+    counted = _counted([(str(channels), count) for channels, count in found.channels])
+    label = " (label map, last)" if found.classes else ""
+    return f"{counted}: {', '.join(found.channel_names)}{label}" if found.channel_names else counted
+
+
+def _classes(found: Survey) -> str:
+    return ", ".join(f"{label} ({share:.2%} of voxels)" for label, share in found.classes)
 
 
 def _counted(kinds: Sequence[tuple[str, int]]) -> str:

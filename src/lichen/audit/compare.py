@@ -65,10 +65,11 @@ def audit(
     """Say for each synthetic image whether it is a copy of an image in ``train``.
 
     ``reference`` holds real images of the same source, of patients whom the generator never saw. Every set is on the
-    same grid, (N, C, *S). Patients of ``synthetic`` are ignored. With ``withheld``, at least as many images of patients
-    who were never used for anything, flagged is who wins the competition between these and the training images if the
-    synthetic images are enough for it; else it is decided by p-values. ``round_trip``: through the generator's
-    autoencoder, for the self-test. ``step`` counts ``audit_steps``. In a ``team`` each process searches for its part.
+    same grid, (N, C, *S); label maps decide nothing (``label_maps``). Patients of ``synthetic`` are ignored. With
+    ``withheld``, at least as many images of patients who were never used for anything, flagged is who wins the
+    competition between these and the training images if the synthetic images are enough for it; else it is decided by
+    p-values. ``round_trip``: through the generator's autoencoder, for the self-test. ``step`` counts ``audit_steps``.
+    In a ``team`` each process searches for its part.
 
     With a folder ``work`` finished parts of the search are kept there, and the same call goes on from them; what
     exceeds ``config.memory_mb`` is kept there too, so the sets may be larger than memory if their voxels are mapped
@@ -80,15 +81,18 @@ def audit(
     from lichen.audit.classics import classics
     from lichen.audit.duplicates import find_duplicates, shows_detail
     from lichen.audit.embedding import EmbeddingSearch
+    from lichen.audit.label_maps import compare_label_maps
     from lichen.audit.searching import Searching
     from lichen.audit.selftest import self_test
     from lichen.images.types import spacing_mm
 
     scores = [find_score(name) for name in dict.fromkeys(config.scores)]
     check_sets(synthetic, train, reference)
+    label_maps = compare_label_maps(synthetic, train, reference)
+    synthetic, train, reference = (images.without_label_map for images in (synthetic, train, reference))
     train_prints = fingerprints(train.voxels)
     if withheld is not None:
-        withheld = as_large_as(train, withheld, train_prints, allowed=config.allow_overlap)
+        withheld = as_large_as(train, withheld.without_label_map, train_prints, allowed=config.allow_overlap)
     reference, left_out = set_apart(train, reference, train_prints, allowed=config.allow_overlap)
     duplicates = replace(find_duplicates(train, reference, train_prints), left_out=left_out)
     first_of = {print_: at for at, print_ in reversed(list(enumerate(train_prints))) if print_ is not None}
@@ -154,12 +158,14 @@ def audit(
             self_tested=tested is not None,
             too_few_to_compete=withheld is not None and competition is None,
             least_discoveries=None if competition is None else competition.least_discoveries,
+            has_label_maps=label_maps is not None,
         ),
         calibration={s.score.name: tuple(s.null.values()) for s in scored},
         set_p_value=set_p_value(p_values, patients, scores=len(scored)),
         duplicates=duplicates,
         self_test=tested,
         competition=competition,
+        label_maps=label_maps,
         classics=classics(synthetic, train, reference, encoder=known) if config.classics else None,
     )
     if tested is not None:

@@ -22,12 +22,14 @@ def limitations(
     self_tested: bool,
     too_few_to_compete: bool = False,
     least_discoveries: int | None = None,
+    has_label_maps: bool = False,
 ) -> tuple[str, ...]:
     """One sentence for each thing that was not tested, the resolution first.
 
     ``has_patients``: the held-out images say whose they are. ``has_detail``: the images are large enough to tell
     near-duplicates from look-alikes. ``self_tested``: copies were planted. ``least_discoveries``: of the competition
     with withheld images, where that decided; ``too_few_to_compete``: there are such images, and they were not asked.
+    ``has_label_maps``: a channel took no part.
     """
     return (
         *_of_the_resolution(resolved, least_discoveries),
@@ -35,6 +37,11 @@ def limitations(
         "copies of a part of an image, and mixtures of two patients, are not looked for",
         "held-out patients are taken to be of the same source as the training patients, and never seen in training",
         "similarity is not privacy: that no image is a copy does not show that nothing can be learned of a patient",
+        *(
+            ["label maps take no part in the verdict: one that is copied under another image is not flagged"]
+            if has_label_maps
+            else []
+        ),
         *(["the synthetic images were too few for a competition with the withheld ones"] if too_few_to_compete else []),
         *_of_the_sets(counts, resolved, duplicates, has_patients=has_patients, has_detail=has_detail),
         *(

@@ -14,6 +14,7 @@ from lichen.config import AuditConfig
 if TYPE_CHECKING:
     from lichen.audit.classics import Classic
     from lichen.audit.competition import Competition
+    from lichen.audit.label_maps import LabelMaps
     from lichen.audit.membership import Membership
     from lichen.audit.names import Names
     from lichen.audit.rates import Rate
@@ -183,6 +184,8 @@ class AuditResult:
     competition: Competition | None = None
     membership: Membership | None = None
     classics: tuple[Classic, ...] | None = None
+    label_maps: LabelMaps | None = None
+    """What the label maps say by themselves, where the images have any; it decides nothing."""
     set_p_value: float | None = None
     """How often a set without copies looks as much as if it held some."""
 
@@ -219,6 +222,7 @@ class AuditResult:
             "set_p_value": self.set_p_value,
             "copy_rate": self._copy_rate(),
             "memorised_patients": self._memorised_patients(),
+            "label_maps": None if self.label_maps is None else asdict(self.label_maps),
             "settings": {**asdict(self.settings), "scores": list(self.settings.scores)},
             "not_tested": list(self.limitations),
         }
@@ -259,6 +263,7 @@ class AuditResult:
             "competition": self._competition(),
             "membership": None if self.membership is None else asdict(self.membership),
             "classics": None if self.classics is None else [asdict(classic) for classic in self.classics],
+            "label_maps": summary["label_maps"],
             "settings": summary["settings"],
             "inputs": dict(inputs_sha256),
             "reviewed": None if reviewed is None else dict(reviewed),

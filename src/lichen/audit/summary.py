@@ -35,7 +35,7 @@ def summary(result: AuditResult, names: Names) -> str:
         f"resolution  {_resolution(result)}",
         f"flagged     {copies}{innocent}; not flagged {passed}{looked_up}",
     ]
-    tail = [*_rates(result), *_self_test(result), *_duplicates(result)]
+    tail = [*_rates(result), *_self_test(result), *_duplicates(result), *_label_maps(result)]
     tail.append(f"not tested  {len(result.limitations)} things, listed in audit.json")
     room = min(_LISTED, _LINES - len(head) - len(tail))
     return "\n".join([*head, *(f"            {_pair(finding, names)}" for finding in result.copies[:room]), *tail])
@@ -123,6 +123,14 @@ def _duplicates(result: AuditResult) -> list[str]:
             if entries
         ]
     return [f"real images {'; '.join(parts)}"] if parts else []
+
+
+def _label_maps(result: AuditResult) -> list[str]:
+    found = result.label_maps
+    if found is None:
+        return []
+    near = f"{found.near} nearer to one than {1 - found.level:.0%} of new patients' are"
+    return [f"label maps  {found.identical} of {found.compared} equal a training patient's; {near}"]
 
 
 def _pair(finding: Finding, names: Names) -> str:

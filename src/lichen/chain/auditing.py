@@ -111,8 +111,11 @@ def audit_with_run(run: RunFolder, options: AuditOptions, device: torch.device, 
 
 
 def through(generator: Generator) -> RoundTrip | None:
-    """The way of images (B, C, *S) through the autoencoder of ``generator`` and back; None where it has none."""
-    if generator.spec.autoencoder.kind == "none":
+    """The way of images (B, C, *S) through the autoencoder of ``generator`` and back.
+
+    None where it has none, and where it codes label maps too: the audit compares images alone.
+    """
+    if generator.spec.autoencoder.kind == "none" or generator.spec.classes:
         return None
 
     def round_trip(images: Tensor) -> Tensor:
@@ -122,10 +125,14 @@ def through(generator: Generator) -> RoundTrip | None:
 
 
 def load_samples(source: Source, train_set: ImageSet, window: tuple[float, ...] | None, step: Step) -> ImageSet:
-    """The samples of a run as they are: on the grid already, whatever spacing their affine gives."""
-    channels, *size = train_set.voxels.shape[1:]
-    stored = window and stored_window(channels, len(size), window)
-    return load_set(source.items, tuple(size), "crop-pad", window=stored, step=step)
+    """The samples of a run as they are: on the grid already, whatever spacing their affine gives.
+
+    Their label maps have the classes of the training images.
+    """
+    images, classes = train_set.without_label_map.voxels.shape[1:], train_set.classes
+    channels, *size = images
+    stored = stored_window(channels, len(size), window or (), label_map=bool(classes))
+    return load_set(source.items, tuple(size), "crop-pad", window=stored, classes=classes, step=step)
 
 
 def check_scores(config: AuditConfig) -> None:
@@ -154,7 +161,7 @@ def _compare(
     )
     with watch.phase("audit", steps) as step:
         cache_dir = _cache_dir(source.items, size, options.audit, work)
-        synthetic = load_set(source.items, size, fit, cache_dir=cache_dir, step=step)
+        synthetic = load_set(source.items, size, fit, classes=train.classes, cache_dir=cache_dir, step=step)
         result = audit(
             synthetic,
             train,

@@ -14,6 +14,7 @@ from lichen.images import (
     Skipped,
     Source,
     choose_size,
+    find_classes,
     load_set,
     open_source,
     split_by_patient,
@@ -43,7 +44,7 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
     images = config.images
     source = open_source(images)
     size = grid_of(config, source)
-    train_items, held_out_items = split_by_patient(source, images.held_out_fraction, images.split_seed)
+    train_items, held_out_items = split_by_patient(source, images.held_out_fraction, images.split_seed, images.patients)
     if not held_out_items:
         raise ImageError(
             f"{source.label} leaves no patient held out, so nothing can be audited",
@@ -51,27 +52,34 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
         )
     if source.note:
         watch.tell(source.note)
-    with watch.phase("read", len(source.items)) as step:
+    with watch.phase("read", len(train_items) + len(held_out_items)) as step:
         load = partial(
             load_set,
             size=size,
             fit=images.fit,
             spacing_mm=images.spacing,
             window=images.window,
+            classes=classes_of(source, skip_bad=images.skip_bad),
             skip_bad=images.skip_bad,
             cache_dir=images.cache_dir,
             step=step,
         )
         train_set = load(train_items)
         data = Data(source, train_set, load(held_out_items, channels=train_set.voxels.shape[1]))
-    check_apart(data.train, data.held_out, fingerprints(data.train.voxels), fingerprints(data.held_out.voxels))
+    train, held_out = data.train.without_label_map, data.held_out.without_label_map
+    check_apart(train, held_out, fingerprints(train.voxels), fingerprints(held_out.voxels))
     if data.skipped:
-        first = data.skipped[0]
+        first, seen = data.skipped[0], len(train_items) + len(held_out_items) + len(source.skipped)
         watch.tell(
-            f"{len(data.skipped)} of {len(source.items) + len(source.skipped)} images left out, listed in "
+            f"{len(data.skipped)} of {seen} images left out, listed in "
             f"summary.json; the first is {first.name}: {first.reason}"
         )
     return data
+
+
+def classes_of(source: Source, *, skip_bad: bool) -> tuple[int, ...]:
+    """The values of the label maps among the channels of ``source``, of all its patients; empty: it has none."""
+    return find_classes(source.items, skip_bad=skip_bad) if source.has_label_map else ()
 
 
 def grid_of(config: RunConfig, source: Source) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ def look_ahead(
     Raises:
         BudgetError: even the lower edge of the forecast breaks the budget.
     """
-    spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source)
+    spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source, data.train.classes)
     trained = folder.generator.exists()
     work = Work(spec, config, 0 if trained else len(data.train.voxels), config.sampling.count if samples else 0)
     done: dict[str, float] = {

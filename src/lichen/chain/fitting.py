@@ -180,7 +180,7 @@ def within_memory(config: RunConfig, data: Data, folder: RunFolder, device: torc
 
 def table_of_run(config: RunConfig, data: Data, folder: RunFolder, device: torch.device, watch: Watch) -> MemoryTable:
     """The table of a run whose images were read."""
-    spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source)
+    spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source, data.train.classes)
     return reckon(spec, config, device, processes=watch.team.size, begun=has_weights(folder))
 
 

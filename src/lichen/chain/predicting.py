@@ -23,7 +23,7 @@ from lichen.carbon import (
     place_text,
 )
 from lichen.chain.begin import at_work
-from lichen.chain.data import grid_of
+from lichen.chain.data import classes_of, grid_of
 from lichen.chain.fitting import MemoryTable, measure, reckon
 from lichen.chain.forecasting import Work, forecast
 from lichen.chain.measures import Trained
@@ -228,12 +228,19 @@ def _work(config: RunConfig) -> Work:
     images = config.images
     source = open_source(images)
     size = grid_of(config, source)
-    train, _ = split_by_patient(source, images.held_out_fraction, images.split_seed)
+    train, _ = split_by_patient(source, images.held_out_fraction, images.split_seed, images.patients)
     few = train[:MOST_PEEKED] if images.skip_bad else train[:1]
-    one = load_set(few, size, images.fit, spacing_mm=images.spacing, window=images.window, skip_bad=images.skip_bad)
-    return Work(
-        spec_of(config, tuple(one.voxels.shape[1:]), one.affine, source), config, len(train), config.sampling.count
+    one = load_set(
+        few,
+        size,
+        images.fit,
+        spacing_mm=images.spacing,
+        window=images.window,
+        classes=classes_of(source, skip_bad=images.skip_bad),
+        skip_bad=images.skip_bad,
     )
+    spec = spec_of(config, tuple(one.voxels.shape[1:]), one.affine, source, one.classes)
+    return Work(spec, config, len(train), config.sampling.count)
 
 
 def _kwh(energy: Energy) -> dict[str, float] | None:

@@ -38,7 +38,7 @@ class Probes:
 
     config: RunConfig
     draw: Callable[[nn.Module], Tensor]
-    """Averaged denoiser -> ``probe.samples`` synthetic images (B, C, *S)."""
+    """Averaged denoiser -> ``probe.samples`` synthetic images (B, C, *S), without label maps."""
     ready: Callable[[], Yardstick]
     """Called once, before the first probe."""
     watch: Watch
@@ -101,17 +101,19 @@ def make_probes(
         count=settings.samples, steps=STEPS, batch_size=BATCH_SIZE, seed=mix_seed(config.training.seed, "probe")
     )
 
+    images = spec.image_shape[0] - bool(spec.classes)  # label maps take no part, as in the audit
+
     def draw(average: nn.Module) -> Tensor:
         generator = Generator(spec, autoencoder, average, latents.shift, latents.scale, sha256="")
         batches = range(math.ceil(settings.samples / BATCH_SIZE))
         drawn = [decode_images(generator, draw_latents(generator, batch, sampling)) for batch in batches]
-        return torch.cat(drawn)[: settings.samples]
+        return torch.cat(drawn)[: settings.samples, :images]
 
     def ready() -> Yardstick:
         held_out = one_of_each(data.held_out)
         if config.autoencoder.kind != "none":
             held_out = reconstruct(autoencoder, held_out, config.autoencoder.batch_size)
-        return yardstick(SCORE, data.train.voxels, data.train.patients, held_out)
+        return yardstick(SCORE, data.train.voxels[:, :images], data.train.patients, held_out[:, :images])
 
     return Probes(config, draw, ready, watch)
 

@@ -58,19 +58,20 @@ def review_pairs(
     ``train`` are the sets that ``result`` was made of; ``step`` counts pairs.
     """
     findings = chosen(result, most_pairs(tuple(train.voxels.shape[1:]), most))
+    classes = train.classes
     place = {name: at for at, name in enumerate(synthetic.names)}
     pool = {name: at for at, name in enumerate(train.names)}
     pairs: list[Pair] = []
     for number, finding in enumerate(findings, 1):
         query, fixed = synthetic.voxels[place[finding.name]], train.voxels[pool[str(finding.nearest_image)]]
-        motion, aligned = overlaid(query, fixed, _spacing(train))
+        motion, aligned = overlaid(query, fixed, _spacing(train), classes)
         pairs.append(
             Pair(
                 number=number,
                 file=finding.name,
                 patient=names.patient(str(finding.nearest_patient)),
                 image=names.image(str(finding.nearest_image), str(finding.nearest_patient)),
-                scores=dict(finding.similarities),
+                scores=dict(finding.similarities) | _label_score(query, fixed, classes),
                 p_value=finding.p_value,
                 is_flagged=finding.is_copy,
                 is_identical=finding.is_identical,
@@ -96,7 +97,8 @@ def make_review(
     keep_names(names, folder)
     digest = audit_digest(result.findings, audited.inputs_sha256)
     left_out = len(chosen(result, len(result.findings))) - len(pairs)
-    page = review_page(pairs, digest, spacing=_spacing(audited.train), left_out=left_out, niivue=niivue)
+    train = audited.train
+    page = review_page(pairs, digest, spacing=_spacing(train), classes=train.classes, left_out=left_out, niivue=niivue)
     return write_review(folder, page)
 
 
@@ -107,20 +109,46 @@ def chosen(result: AuditResult, most: int) -> Sequence[Finding]:
     return [*(f for f in result.copies if f.nearest_image is not None), *others][:most]
 
 
-def overlaid(query: Tensor, fixed: Tensor, spacing: tuple[float, ...]) -> tuple[Motion, NDArray[np.float32]]:
+def overlaid(
+    query: Tensor, fixed: Tensor, spacing: tuple[float, ...], classes: Sequence[int] = ()
+) -> tuple[Motion, NDArray[np.float32]]:
     """``query`` (C, *S) brought onto the training image ``fixed`` (C, *S), NaN where it does not reach, and how.
 
-    The alignment is that of the aligned score, with this training image alone.
+    The alignment is that of the aligned score, with this training image alone. With ``classes`` the last channel is a
+    label map, which goes along and stays one.
     """
     import torch
 
     from lichen.audit.aligned import prepare
     from lichen.audit.warp import Frame, moved_onto
 
-    found = prepare(fixed[None], torch.zeros(1, dtype=torch.int64), spacing=spacing).align(query[None], k=1)
+    images = len(fixed) - bool(classes)
+    search = prepare(fixed[None, :images], torch.zeros(1, dtype=torch.int64), spacing=spacing)
+    found = search.align(query[None, :images], k=1)
     frame = Frame(tuple(fixed.shape[1:]), spacing)
-    aligned = moved_onto(query, found.transform[0, 0], mirror=bool(found.mirror[0, 0]), frame=frame)
+
+    def moved(image: Tensor) -> Tensor:
+        return moved_onto(image, found.transform[0, 0], mirror=bool(found.mirror[0, 0]), frame=frame)
+
+    aligned = moved(query[:images])
+    if classes:
+        # class by class: between two voxels lies one of their classes, and not the class between them
+        points = torch.linspace(-1, 1, len(classes)).to(query)
+        nearest = (query[-1] - points.reshape(-1, *[1] * len(frame.size))).abs().argmin(0)
+        shares = moved(torch.nn.functional.one_hot(nearest, len(classes)).movedim(-1, 0).to(query))
+        label = points[shares.nan_to_num().argmax(0)].where(~shares[0].isnan(), torch.nan)
+        aligned = torch.cat([aligned, label[None]])
     return _motion(found, frame.size), aligned.cpu().numpy()
+
+
+def _label_score(query: Tensor, fixed: Tensor, classes: Sequence[int]) -> dict[str, float | None]:
+    """How alike two label maps are, if there are any; it decided nothing."""
+    if not classes:
+        return {}
+    from lichen.audit.label_maps import nearest_dice
+
+    (dice,) = nearest_dice(query[None, -1:], fixed[None, -1:], classes).tolist()
+    return {"label map (Dice)": dice if math.isfinite(dice) else None}
 
 
 def motion_words(motion: Motion) -> str:

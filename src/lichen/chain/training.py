@@ -31,7 +31,7 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
     if team.leads:
         bind_images(data.train, folder)
     if team.any(not folder.generator.exists()):
-        spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source)
+        spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source, data.train.classes)
         torch.manual_seed(mix_seed(config.training.seed, "weights"))
         autoencoder, denoiser = (network.to(device) for network in spec.build())
         if config.autoencoder.kind == "none":
@@ -54,9 +54,13 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
 
 
 def spec_of(
-    config: RunConfig, image_shape: tuple[int, ...], affine: NDArray[np.float64], source: Source
+    config: RunConfig,
+    image_shape: tuple[int, ...],
+    affine: NDArray[np.float64],
+    source: Source,
+    classes: tuple[int, ...] = (),
 ) -> GeneratorSpec:
-    """What kind of generator the settings make of images (C, *S) from ``source``."""
+    """What kind of generator the settings make of images (C, *S) from ``source``; ``classes`` of their label maps."""
     return GeneratorSpec(
         image_shape=image_shape,
         affine=tuple(tuple(float(x) for x in row) for row in affine),
@@ -65,6 +69,7 @@ def spec_of(
         objective=config.training.objective,
         is_phantom=source.is_phantom,
         window=config.images.window or (),
+        classes=classes,
     )
 
 

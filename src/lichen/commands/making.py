@@ -52,7 +52,8 @@ def images(arguments: list[str]) -> int:
         found = survey(source, config, step=step)
     shown = 0
     if options.montage is not None and found.images:
-        shown = write_montage(options.montage, source.items, config.window)
+        classes = tuple(label for label, _ in found.classes)
+        shown = write_montage(options.montage, source.items, config.window, classes)
     lines = survey_lines(found, options.montage if shown else None)
     show(options.json, {**found.as_json(), "montage": str(options.montage) if shown else None}, lines)
     return 0 if found.images else 2

@@ -6,6 +6,7 @@ torch is loaded by ``load_set`` alone.
 from lichen.images.bids_out import write_bids
 from lichen.images.folder import open_folder, open_source
 from lichen.images.grid import Fit, from_grid, to_grid
+from lichen.images.labels import find_classes, nearest_class, spread
 from lichen.images.loader import MOST_PEEKED, load_set
 from lichen.images.montage import check_name, write_montage
 from lichen.images.normalise import denormalise, intensity_ranges, normalise, window_ranges
@@ -29,15 +30,18 @@ __all__ = [
     "check_name",
     "choose_size",
     "denormalise",
+    "find_classes",
     "from_grid",
     "intensity_ranges",
     "load_set",
+    "nearest_class",
     "normalise",
     "open_folder",
     "open_source",
     "read_image",
     "sample_suffix",
     "split_by_patient",
+    "spread",
     "stored_window",
     "survey",
     "to_grid",

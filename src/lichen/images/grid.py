@@ -24,7 +24,12 @@ _SAME = 1e-3
 
 
 def to_grid(
-    image: Image, size: tuple[int, ...], fit: Fit = "resize", *, spacing_mm: tuple[float, ...] | None = None
+    image: Image,
+    size: tuple[int, ...],
+    fit: Fit = "resize",
+    *,
+    spacing_mm: tuple[float, ...] | None = None,
+    outside: float | None = None,
 ) -> Image:
     """Bring an image (C, *S) to (C, *size); its centre becomes the centre of the grid.
 
@@ -32,8 +37,9 @@ def to_grid(
     shrinks, interpolated linearly where it grows. ``crop-pad`` keeps the spacing and moves by whole voxels only. With
     ``spacing_mm`` the image is resampled in the same way to that spacing, then cropped and padded, whatever ``fit``
     says; an axis that has this spacing already moves by whole voxels only.
-    Voxels outside the image get the image's smallest value, per channel. Raises ImageError if the image has not as
-    many axes as the grid.
+    Voxels outside the image get the image's smallest value, per channel. With ``outside`` the image is a label map:
+    each grid voxel takes the value of the nearest image voxel, and what lies outside the image this one. Raises
+    ImageError if the image has not as many axes as the grid.
     """
     if len(size) != image.voxels.ndim - 1:
         raise ImageError(
@@ -41,8 +47,8 @@ def to_grid(
             fix="give the grid one number per axis of the images",
         )
     if spacing_mm is not None:
-        return _respace(image, size, spacing_mm)
-    return _resize(image, size) if fit == "resize" else _crop_pad(image, size)
+        return _respace(image, size, spacing_mm, outside)
+    return _resize(image, size, outside) if fit == "resize" else _crop_pad(image, size, outside)
 
 
 def from_grid(gridded: Image, original: Image) -> Image:
@@ -68,7 +74,7 @@ def from_grid(gridded: Image, original: Image) -> Image:
     return Image(_resample(gridded, shape, steps, near), original.affine.copy())
 
 
-def _respace(image: Image, size: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Image:
+def _respace(image: Image, size: tuple[int, ...], spacing_mm: tuple[float, ...], outside: float | None) -> Image:
     shape = image.geometry.shape
     if len(spacing_mm) != len(shape):
         raise ImageError(
@@ -84,7 +90,7 @@ def _respace(image: Image, size: tuple[int, ...], spacing_mm: tuple[float, ...])
         float((count - target) // 2) if scale == 1 else (count - 1) / 2 - scale * (target - 1) / 2
         for count, target, scale in zip(shape, size, scales, strict=True)
     ]
-    return Image(_resample(image, size, scales, offsets), image.affine @ _index_map(scales, offsets))
+    return Image(_resample(image, size, scales, offsets, outside), image.affine @ _index_map(scales, offsets))
 
 
 def _snapped(scale: float, count: int) -> float:
@@ -92,51 +98,63 @@ def _snapped(scale: float, count: int) -> float:
     return 1.0 if abs(scale - 1) * count < _SAME else float(scale)
 
 
-def _resize(image: Image, size: tuple[int, ...]) -> Image:
+def _resize(image: Image, size: tuple[int, ...], outside: float | None) -> Image:
     shape, spacing_mm = image.geometry.shape, image.geometry.spacing_mm
     grid_mm = max(count * mm / target for count, mm, target in zip(shape, spacing_mm, size, strict=True))
     scales = [grid_mm / mm for mm in spacing_mm]
     offsets = [
         (count - 1) / 2 - scale * (target - 1) / 2 for count, target, scale in zip(shape, size, scales, strict=True)
     ]
-    return Image(_resample(image, size, scales, offsets), image.affine @ _index_map(scales, offsets))
+    return Image(_resample(image, size, scales, offsets, outside), image.affine @ _index_map(scales, offsets))
 
 
 def _resample(
-    image: Image, size: tuple[int, ...], scales: Sequence[float], offsets: Sequence[float]
+    image: Image,
+    size: tuple[int, ...],
+    scales: Sequence[float],
+    offsets: Sequence[float],
+    outside: float | None = None,
 ) -> NDArray[np.float32]:
-    """(C, *size): grid voxel k of an axis is read at image voxel scale * k + offset."""
+    """(C, *size): grid voxel k of an axis is read at image voxel scale * k + offset; ``outside`` as in ``to_grid``."""
     shape = image.geometry.shape
     voxels = image.voxels
     covered = []
     for axis, (count, target, scale, offset) in enumerate(zip(shape, size, scales, offsets, strict=True), start=1):
-        weights, inside = _weights(count, target, scale, offset)
+        weights, inside = _weights(count, target, scale, offset, nearest=outside is not None)
         rows = np.moveaxis(voxels, axis, 0)
         resampled = (weights @ rows.reshape(count, -1)).reshape(target, *rows.shape[1:])
         voxels = np.moveaxis(resampled, 0, axis)
         covered.append(inside)
-    padded = _background(image, size)
+    padded = _background(image, size, outside)
     padded[:, *covered] = voxels[:, *covered]
     return padded
 
 
-def _background(image: Image, size: tuple[int, ...]) -> NDArray[np.float32]:
-    """(C, *size) filled with the smallest value of each channel of the image."""
+def _background(image: Image, size: tuple[int, ...], outside: float | None) -> NDArray[np.float32]:
+    """(C, *size) filled with ``outside``, or else the smallest value of each channel of the image."""
+    if outside is not None:
+        return np.full((len(image.voxels), *size), outside, np.float32)
     smallest = image.voxels.min(axis=tuple(range(1, image.voxels.ndim)), keepdims=True)
     return np.broadcast_to(smallest, (len(image.voxels), *size)).copy()
 
 
 @lru_cache(maxsize=256)
-def _weights(count: int, target: int, scale: float, offset: float) -> tuple[csr_array, slice]:
+def _weights(count: int, target: int, scale: float, offset: float, *, nearest: bool) -> tuple[csr_array, slice]:
     """Sparse matrix (target, count) that resamples one axis, and the range of grid voxels whose centre is in the image.
 
     A grid voxel is the mean of the linearly interpolated image over a width of min(scale, 2 (scale - 1)) voxels:
     nothing for scale <= 1, the grid voxel's own footprint from scale 2 on. So an unscaled image stays as it is, a
     shrunk one has no aliasing, and a linear ramp stays the same ramp in mm at any scale. Of an image thinner than a
-    grid voxel the one or two grid voxels that it lies in are kept.
+    grid voxel the one or two grid voxels that it lies in are kept. With ``nearest`` it is the nearest voxel instead, of
+    two that are equally near the one of even number.
     """
     centre = scale * np.arange(target)[:, None] + offset
     reached = np.flatnonzero(np.abs(centre[:, 0] - (count - 1) / 2) <= max(count, scale) / 2 + 1e-9)
+    kept = slice(int(reached[0]), int(reached[-1]) + 1) if len(reached) else slice(0)
+    if nearest:
+        index = np.rint(centre[:, 0]).astype(int).clip(0, count - 1)
+        chosen = (np.ones(target, np.float32), (np.arange(target), index))
+        return csr_array(chosen, shape=(target, count)), kept
     width = min(scale, 2 * (scale - 1))
     reach = int(np.ceil(max(width, 0.0) / 2)) + 2
     index = np.arange(-reach, count + reach)[None, :]
@@ -150,8 +168,7 @@ def _weights(count: int, target: int, scale: float, offset: float) -> tuple[csr_
     weights = spread[:, reach : reach + count].copy()
     weights[:, 0] += spread[:, :reach].sum(axis=1)
     weights[:, -1] += spread[:, reach + count :].sum(axis=1)
-    inside = slice(int(reached[0]), int(reached[-1]) + 1) if len(reached) else slice(0)
-    return csr_array(weights.astype(np.float32)), inside
+    return csr_array(weights.astype(np.float32)), kept
 
 
 def _integral_of_triangle(x: NDArray[Any]) -> NDArray[Any]:
@@ -160,14 +177,14 @@ def _integral_of_triangle(x: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(0.5 + x * (1 - np.abs(x) / 2))
 
 
-def _crop_pad(image: Image, size: tuple[int, ...]) -> Image:
+def _crop_pad(image: Image, size: tuple[int, ...], outside: float | None) -> Image:
     starts, source, target = [], [], []
     for count, wanted in zip(image.geometry.shape, size, strict=True):
         start, kept = (count - wanted) // 2, min(count, wanted)
         starts.append(float(start))
         source.append(slice(max(start, 0), max(start, 0) + kept))
         target.append(slice(max(-start, 0), max(-start, 0) + kept))
-    voxels = _background(image, size)
+    voxels = _background(image, size, outside)
     voxels[:, *target] = image.voxels[:, *source]
     return Image(voxels, image.affine @ _index_map([1.0] * len(size), starts))
 

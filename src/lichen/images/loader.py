@@ -8,7 +8,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lichen.errors import ImageError
 from lichen.files import replacing, write_json
 from lichen.images.grid import Fit, to_grid
+from lichen.images.labels import background_class, spread
 from lichen.images.normalise import normalise, window_ranges
 from lichen.images.size import wrong_axes
 from lichen.images.types import Image, ImageSet, Item, Skipped
@@ -25,7 +26,7 @@ from lichen.progress import Step, silent
 
 CACHE_FOLDER = "patient-images-cache"
 """Says in its name what it holds: real images of patients, decoded."""
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised whenever decoding, normalising or gridding changes what comes out."""
 MOST_PEEKED = 5
 """Images that vote on the number of channels, where single ones may be bad: the first may be the odd one out."""
@@ -40,6 +41,7 @@ class _Recipe:
     spacing_mm: tuple[float, ...] | None
     window: tuple[float, ...] | None
     channels: int | None
+    classes: tuple[int, ...]
     skip_bad: bool
 
 
@@ -60,6 +62,7 @@ def load_set(
     spacing_mm: tuple[float, ...] | None = None,
     window: tuple[float, ...] | None = None,
     channels: int | None = None,
+    classes: tuple[int, ...] = (),
     skip_bad: bool = False,
     cache_dir: Path | None = None,
     step: Step = silent,
@@ -67,8 +70,10 @@ def load_set(
     """Decode and normalise ``items`` and bring them to the grid ``size``; ``step`` is told of each image finished.
 
     ``fit`` and ``spacing_mm`` are those of ``to_grid``, ``window`` that of ``window_ranges``. ``channels``, if given,
-    is how many each image must have. With ``skip_bad`` an image that cannot be used is left out and listed in
-    ``skipped``; most of the first images that decode then say how many channels the others must have.
+    is how many each image must have. With ``classes`` (``find_classes``) the last channel of each image is a label map:
+    its values become points of [-1, 1] as in ``labels.py``, and it comes to the grid by nearest neighbour. With
+    ``skip_bad`` an image that cannot be used is left out and listed in ``skipped``; most of the first images that
+    decode then say how many channels the others must have.
 
     With ``cache_dir`` the result is kept in ``cache_dir/patient-images-cache`` under the SHA-256 of all that
     determines it, and the next call maps that file and decodes nothing; changing the tensor in place never changes
@@ -78,7 +83,7 @@ def load_set(
     """
     if not items:
         raise ImageError("there are no images to load", fix="give a folder with images, or hold out fewer patients")
-    recipe = _Recipe(size, fit, spacing_mm, window, channels, skip_bad)
+    recipe = _Recipe(size, fit, spacing_mm, window, channels, classes, skip_bad)
     cache = None if cache_dir is None else _cache_file(cache_dir, items, recipe)
     cached = None if cache is None else _read_cache(cache, len(items), size)
     if cached is None:  # even one image may be too large to bring to the grid
@@ -104,6 +109,7 @@ def load_set(
         tuple(item.patient for item in kept),
         filled.affine,
         tuple(Skipped(items[number].name, reason) for number, reason in filled.bad),
+        classes,
     )
 
 
@@ -111,7 +117,28 @@ def _prepare(item: Item, recipe: _Recipe) -> Image:
     image = item.read()
     if image.voxels.ndim - 1 != len(recipe.size):
         raise wrong_axes(item.name, image.voxels.ndim - 1, len(recipe.size))
-    ranges = None if recipe.window is None else window_ranges(recipe.window, len(image.voxels), item.name)
+    if not recipe.classes:
+        return _gridded(image, item.name, recipe)
+    if len(image.voxels) < 2:
+        raise ImageError(
+            f"{item.name} has one channel, which cannot be both image and label map",
+            fix="give images with their label map as the last channel",
+        )
+    spread_out = spread(image.voxels[-1:], recipe.classes, item.name)
+    outside = float(spread(np.array([background_class(recipe.classes)], np.float32), recipe.classes)[0])
+    label = to_grid(
+        Image(spread_out, image.affine), recipe.size, recipe.fit, spacing_mm=recipe.spacing_mm, outside=outside
+    )
+    others = _gridded(replace(image, voxels=image.voxels[:-1]), item.name, recipe)
+    return Image(np.concatenate([others.voxels, label.voxels]), others.affine)
+
+
+def _gridded(image: Image, name: str, recipe: _Recipe) -> Image:
+    """An image without a label map, normalised and brought to the grid."""
+    channels = len(image.voxels)
+    ranges = None if image.ranges is None else image.ranges[:channels]
+    if recipe.window is not None:
+        ranges = window_ranges(recipe.window, channels, name)
     # first the intensities: on the grid, the padding would have a say in the percentiles
     normal = Image(normalise(image.voxels, ranges), image.affine)
     return to_grid(normal, recipe.size, recipe.fit, spacing_mm=recipe.spacing_mm)

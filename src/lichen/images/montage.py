@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from lichen.errors import ImageError
 from lichen.files import replacing
 from lichen.images.grid import to_grid
+from lichen.images.labels import background_class
 from lichen.images.normalise import normalise, window_ranges
 from lichen.images.types import Image, Item
+from lichen.palette import coloured
 
 MOST_TILES = 24
 TILE = 160
@@ -32,28 +35,31 @@ def check_name(path: Path) -> None:
         )
 
 
-def write_montage(path: Path, items: Sequence[Item], window: tuple[float, ...] | None = None) -> int:
+def write_montage(
+    path: Path, items: Sequence[Item], window: tuple[float, ...] | None = None, classes: tuple[int, ...] = ()
+) -> int:
     """Write up to ``MOST_TILES`` images, evenly chosen, as one PNG that only the user can read; return how many.
 
     A volume is shown by its middle axial, coronal and sagittal slices, the patient's right on the left, as radiologists
-    look at them. Of several channels the first is shown. Raises ImageError if the name does not say what it holds, or
-    if no image can be read.
+    look at them. Channels are beside each other; with ``classes`` the last is a label map, in colours. Raises
+    ImageError if the name does not say what it holds, or if no image can be read.
     """
     check_name(path)
     chosen = sorted({round(index) for index in np.linspace(0, len(items) - 1, min(MOST_TILES, len(items)))})
     tiles = []
     for index in chosen:
         try:
-            tiles.append(_tile(items[index].read(), window))
+            tiles.append(_tile(items[index].read(), window, classes))
         except ImageError:  # listed as a problem
             continue
     if not tiles:
         raise ImageError(f"no image can be shown in {path}", fix="see the problems that lichen images lists")
-    height, width = tiles[0].shape
-    rows = -(-len(tiles) // COLUMNS)
-    sheet = np.zeros((rows * (height + GAP), min(COLUMNS, len(tiles)) * (width + GAP)), np.uint8)
+    height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
+    columns = min(len(tiles), max(1, COLUMNS * TILE // width))
+    rows = -(-len(tiles) // columns)
+    sheet = np.zeros((rows * (height + GAP), columns * (width + GAP), 3), np.uint8)
     for number, tile in enumerate(tiles):
-        top, left = number // COLUMNS * (height + GAP), number % COLUMNS * (width + GAP)
+        top, left = number // columns * (height + GAP), number % columns * (width + GAP)
         sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     with replacing(path) as temporary:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -70,8 +76,21 @@ def views(voxels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [plane.T[::-1, ::-1] for plane in planes]
 
 
-def _tile(image: Image, window: tuple[float, ...] | None) -> NDArray[np.uint8]:
-    ranges = None if window is None else window_ranges(window, len(image.voxels))
-    dims = image.voxels.ndim - 1
-    unit = to_grid(Image(normalise(image.voxels, ranges), image.affine), (TILE,) * dims)
-    return np.vstack([((view + 1) * 127.5).round().astype(np.uint8) for view in views(unit.voxels[0])])
+def _tile(image: Image, window: tuple[float, ...] | None, classes: tuple[int, ...]) -> NDArray[np.uint8]:
+    """(H, W, 3): a column for each channel."""
+    pictures = Image(image.voxels[:-1], image.affine) if classes else image
+    ranges = None if image.ranges is None else image.ranges[: len(pictures.voxels)]
+    if window is not None:
+        ranges = window_ranges(window, len(pictures.voxels))
+    size = (TILE,) * (image.voxels.ndim - 1)
+    unit = to_grid(replace(pictures, voxels=normalise(pictures.voxels, ranges)), size)
+    columns = [
+        np.vstack([((view + 1) * 127.5).round().astype(np.uint8)[..., None].repeat(3, 2) for view in views(channel)])
+        for channel in unit.voxels
+    ]
+    if classes:
+        label = to_grid(Image(image.voxels[-1:], image.affine), size, outside=background_class(classes))
+        columns.append(np.vstack([coloured(view, classes) for view in views(label.voxels[0])]))
+    if len(columns) == 3 and len(size) == 2 and not classes:  # a colour picture
+        return np.stack([column[..., 0] for column in columns], axis=2)
+    return np.hstack(columns)

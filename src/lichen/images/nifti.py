@@ -36,6 +36,7 @@ _UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 def read_nifti(path: Path, volumes: Volumes = "auto", number: int | None = None) -> Image:
     """The volume in ``path`` as (C, *S), turned to the closest RAS+ axes; values scaled as the header says.
 
+    What lichen wrote keeps its axes: those of a slice run as pictures do, and not along RAS+.
     A fourth axis holds channels, or volumes of which ``number`` is read: see ``count_volumes``. A volume one voxel
     thick is two-dimensional. Raises ImageError for what is no NIfTI, is cut short, claims more voxels than its file or
     the memory can hold, has several volumes of which none is named, or holds complex or colour values.
@@ -56,7 +57,8 @@ def read_nifti(path: Path, volumes: Volumes = "auto", number: int | None = None)
             _values_of_series.cache_clear()
     else:
         values = _values(path, volume)
-    values, affine = turned_to_ras(values, _affine_mm(path, volume))
+    affine = _affine_mm(path, volume)
+    values, affine = (values, affine) if _is_ours(volume) else turned_to_ras(values, affine)
     voxels = np.moveaxis(values, 3, 0) if values.ndim == 4 else values[None]
     return flattened(Image(np.ascontiguousarray(voxels), affine))
 
@@ -74,7 +76,10 @@ def count_volumes(path: Path, volumes: Volumes = "auto") -> int:
 def look_nifti(path: Path) -> Geometry:
     """Shape and spacing of the volume in ``path``, from its header alone; raises ImageError as ``read_nifti`` does."""
     volume = _open(path)
-    return turned_geometry(_shape(volume)[:3], _affine_mm(path, volume))
+    shape, affine = _shape(volume)[:3], _affine_mm(path, volume)
+    if not _is_ours(volume):
+        return turned_geometry(shape, affine)
+    return flattened(Image(np.broadcast_to(np.float32(0), (1, *shape)), affine)).geometry
 
 
 def nifti_bytes(voxels: NDArray[np.float32], affine: NDArray[np.float64]) -> bytes:
@@ -117,8 +122,12 @@ def _count_volumes(volume: Any, volumes: Volumes) -> int:
     shape = _shape(volume)
     if len(shape) < 4 or volumes == "channels":
         return 1
-    ours = bytes(volume.header["descrip"].item()).decode("ascii", "replace").startswith(SYNTHETIC_MARK)
-    return 1 if volumes == "auto" and (shape[3] <= MOST_CHANNELS or ours) else shape[3]
+    return 1 if volumes == "auto" and (shape[3] <= MOST_CHANNELS or _is_ours(volume)) else shape[3]
+
+
+def _is_ours(volume: Any) -> bool:
+    """Whether lichen wrote it."""
+    return bytes(volume.header["descrip"].item()).decode("ascii", "replace").startswith(SYNTHETIC_MARK)
 
 
 def _values(path: Path, volume: Any) -> NDArray[np.float32]:

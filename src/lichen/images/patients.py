@@ -32,10 +32,12 @@ class PatientTable:
     """Every cell: files named here beside the images (masks, label maps) are no forgotten images."""
     cases: Mapping[str, tuple[str, str]]
     """(case, channel) by file, where the table has both columns; else empty."""
+    labels: Mapping[str, str]
+    """Label map by file, where a column was asked for that the table has and the row fills in; else empty."""
 
 
-def read_patient_table(folder: Path, column: str | None = None) -> PatientTable | None:
-    """The table in ``folder``, or None if there is none.
+def read_patient_table(folder: Path, column: str | None = None, label: str | None = None) -> PatientTable | None:
+    """The table in ``folder``, or None if there is none; ``label`` may name its column of label maps.
 
     Of several columns that could name the patient, the coarsest is taken: ``group`` where it joins whole patients, so
     that no patient is on both sides of a split by any of the columns. Where no column is the coarsest, or where it
@@ -60,6 +62,7 @@ def read_patient_table(folder: Path, column: str | None = None) -> PatientTable 
         raise ImageError(f"{path} has several columns named {twice[0]}", fix="keep one of them, rename the others")
     patients: dict[str, str] = {}
     cases: dict[str, tuple[str, str]] = {}
+    labels: dict[str, str] = {}
     for line, row in rows:
         file = _relative(path, line, row["file"])
         if file in patients:
@@ -69,6 +72,8 @@ def read_patient_table(folder: Path, column: str | None = None) -> PatientTable 
                 f"{path} has no {column} for {file} in line {line}", fix=f"fill in the {column}, or remove the row"
             )
         patients[file] = row[column]
+        if label is not None and row.get(label):
+            labels[file] = _relative(path, line, row[label])
         if CASE_COLUMNS.issubset(header):
             cases[file] = (row["case"], row["channel"])
             if not all(cases[file]):
@@ -77,7 +82,7 @@ def read_patient_table(folder: Path, column: str | None = None) -> PatientTable 
                 )
     _refuse_shared_cases(path, patients, cases)
     mentioned = frozenset(cell for _, row in rows for cell in row.values())
-    return PatientTable(path, column, patients, mentioned, cases)
+    return PatientTable(path, column, patients, mentioned, cases, labels)
 
 
 def _refuse_shared_cases(path: Path, patients: Mapping[str, str], cases: Mapping[str, tuple[str, str]]) -> None:
@@ -161,7 +166,7 @@ def _joined(rows: list[tuple[int, dict[str, str]]], *, by: str, values: str) -> 
 
 
 def _relative(path: Path, line: int, cell: str) -> str:
-    """A cell of the column ``file`` as a path that cannot leave the folder."""
+    """A cell that names a file as a path that cannot leave the folder."""
     file = PurePosixPath(cell)
     if not cell or file.is_absolute() or ".." in file.parts:
         raise ImageError(

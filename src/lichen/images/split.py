@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 
+from lichen.errors import ImageError
 from lichen.images.types import Item, Source
 from lichen.seeds import mix_seed
 
 
-def split_by_patient(source: Source, held_out_fraction: float, seed: int) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+def split_by_patient(
+    source: Source, held_out_fraction: float, seed: int, patients_wanted: int | None = None
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
     """The items to train on and those held out; no patient has images in both.
 
     Patients are ranked by the SHA-256 of seed and patient, so the split depends on the seed and the set of patients and
     on nothing else: not on file names, their order or the number of images. The first ``held_out_fraction`` of the
     ranking, rounded to whole patients, is held out: at least one patient and not all of them, unless the fraction is
     0 or there is only one patient. A larger fraction at the same seed only adds patients to the held-out side.
+
+    With ``patients_wanted`` only so many are trained on, the last ones of the ranking: a smaller number is a part of a
+    larger one, and the held-out side stays as it is. Raises ImageError where there are fewer.
     """
     patients = sorted(
         {item.patient for item in source.items}, key=lambda name: (mix_seed(seed, "held out", name), name)
@@ -23,8 +29,15 @@ def split_by_patient(source: Source, held_out_fraction: float, seed: int) -> tup
     if held_out_fraction > 0:
         count = max(1, count)
     count = max(0, min(count, len(patients) - 1))
-    held_out = set(patients[:count])
+    held_out, to_train_on = set(patients[:count]), patients[count:]
+    if patients_wanted is not None and patients_wanted > len(to_train_on):
+        raise ImageError(
+            f"images.patients is {patients_wanted}; {source.label} has {len(to_train_on)} patients to train on "
+            f"beside {len(held_out)} held out",
+            fix=f"set --images.patients to at most {len(to_train_on)}, or lower --images.held-out-fraction",
+        )
+    train = set(to_train_on if patients_wanted is None else to_train_on[-patients_wanted:])
     return (
-        tuple(item for item in source.items if item.patient not in held_out),
+        tuple(item for item in source.items if item.patient in train),
         tuple(item for item in source.items if item.patient in held_out),
     )

@@ -46,8 +46,12 @@ class Survey:
     shapes: tuple[tuple[str, int], ...]
     spacings_mm: tuple[tuple[str, int], ...]
     channels: tuple[tuple[int, int], ...]
+    channel_names: tuple[str, ...]
+    """In order, where settings or a table name them; a label map is the last one."""
+    classes: tuple[tuple[int, float], ...]
+    """Each class of the label maps and its share of the voxels of all images; empty: there are no label maps."""
     values: tuple[float, float] | None
-    """Medians over the images of their 0.5th and 99.5th percentiles; None if no image can be used."""
+    """Medians over the images of their 0.5th and 99.5th percentiles, without label maps; None if none can be used."""
     grid: tuple[int, ...] | None
     """The grid that a run would choose; None if it could not."""
     problems: tuple[Problem, ...]
@@ -67,12 +71,13 @@ def survey(source: Source, config: ImagesConfig, *, step: Step = silent) -> Surv
     shapes: Counter[str] = Counter()
     spacings: Counter[str] = Counter()
     channels: Counter[int] = Counter()
+    labelled: Counter[int] = Counter()
     ranges: list[tuple[float, float]] = []
     usable: list[tuple[Item, int]] = []
     problems = [Problem(skipped.name, skipped.reason, "") for skipped in source.skipped]
     for item in source.items:
         try:
-            image = _read(item, source.spatial_dims)
+            image = _read(item, source)
         except ImageError as error:
             left_out = item.left_out(error)
             problems.append(Problem(left_out.name, left_out.reason, error.fix))
@@ -81,7 +86,9 @@ def survey(source: Source, config: ImagesConfig, *, step: Step = silent) -> Surv
             shapes[" x ".join(map(str, geometry.shape))] += 1
             spacings[" x ".join(f"{mm:.3g}" for mm in geometry.spacing_mm)] += 1
             channels[len(image.voxels)] += 1
-            low, high = intensity_ranges(image.voxels).mean(axis=0)
+            pictures = image.voxels[:-1] if source.has_label_map else image.voxels
+            labelled += _counts(image) if source.has_label_map else Counter()
+            low, high = intensity_ranges(pictures).mean(axis=0)
             ranges.append((float(low), float(high)))
             usable.append((item, len(image.voxels)))
         step(1)
@@ -93,7 +100,7 @@ def survey(source: Source, config: ImagesConfig, *, step: Step = silent) -> Surv
     ]
     items = tuple(item for item, count in usable if count == usual)
     kept = Source(source.label, items, source.spatial_dims, source.is_phantom, source.patients_known)
-    train, held_out = split_by_patient(kept, config.held_out_fraction, config.split_seed)
+    train, held_out = split_by_patient(kept, config.held_out_fraction, config.split_seed, config.patients)
     return Survey(
         label=source.label,
         note=source.note,
@@ -106,6 +113,8 @@ def survey(source: Source, config: ImagesConfig, *, step: Step = silent) -> Surv
         shapes=tuple(shapes.most_common(MOST_SHAPES)),
         spacings_mm=tuple(spacings.most_common(MOST_SHAPES)),
         channels=tuple(channels.most_common()),
+        channel_names=source.channels,
+        classes=tuple((label, count / labelled.total()) for label, count in sorted(labelled.items())),
         values=None
         if not ranges
         else (float(np.median(np.array(ranges)[:, 0])), float(np.median(np.array(ranges)[:, 1]))),
@@ -114,14 +123,22 @@ def survey(source: Source, config: ImagesConfig, *, step: Step = silent) -> Surv
     )
 
 
-def _read(item: Item, spatial_dims: int) -> Image:
+def _read(item: Item, source: Source) -> Image:
     image = item.read()
-    if (axes := image.voxels.ndim - 1) != spatial_dims:
+    if (axes := image.voxels.ndim - 1) != source.spatial_dims:
         raise ImageError(
-            f"{item.name} has {axes} spatial axes and most images have {spatial_dims}",
+            f"{item.name} has {axes} spatial axes and most images have {source.spatial_dims}",
             fix="keep two- and three-dimensional images in folders of their own",
         )
+    if source.has_label_map and item.scan_label is not None:
+        item.scan_label()
     return image
+
+
+def _counts(image: Image) -> Counter[int]:
+    """How many voxels of the label map each class has."""
+    classes, counts = np.unique(image.voxels[-1], return_counts=True)
+    return Counter(dict(zip(classes.astype(int).tolist(), counts.tolist(), strict=True)))
 
 
 def _patients(items: Iterable[Item]) -> int:

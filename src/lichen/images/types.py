@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,10 @@ class Geometry:
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
 
+    def __str__(self) -> str:
+        spacing = " x ".join(f"{mm:.4g}" for mm in self.spacing_mm)
+        return f"{' x '.join(map(str, self.shape))} of {spacing} mm"
+
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -40,6 +44,8 @@ class Image:
     """(C, *S), two or three spatial axes; raw intensities unless said otherwise."""
     affine: NDArray[np.float64]
     """(4, 4): voxel index (i, j, k, 1) to mm, k = 0 in two dimensions. Pictures know no mm: one pixel counts as one."""
+    ranges: NDArray[np.float64] | None = None
+    """(C, 2) intensities that are to become -1 and 1, of a slice those of its volume; None: the image's own."""
 
     def __post_init__(self) -> None:
         if self.voxels.ndim not in {3, 4} or self.affine.shape != (4, 4):
@@ -52,6 +58,17 @@ class Image:
     def geometry(self) -> Geometry:
         """Shape and spacing, without the voxels."""
         return Geometry(self.voxels.shape[1:], spacing_mm(self.affine, self.voxels.ndim - 1))
+
+
+@dataclass(frozen=True)
+class LabelScan:
+    """What a label map says as a whole."""
+
+    classes: frozenset[int]
+    """The values that occur."""
+    shares: tuple[float, ...]
+    """Of each axial slice of a volume, or of a picture, the share of all its voxels whose label is above 0."""
+    geometry: Geometry
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,8 @@ class Item:
     """Reads the geometry without decoding, where that is possible; raises ImageError."""
     version: str | None = None
     """A text that changes whenever the image may have changed; None: the image is never cached on disk."""
+    scan_label: Callable[[], LabelScan] | None = None
+    """Reads the label map that belongs to the image, and nothing else; raises ImageError. None: there is none."""
     home: str = ""
     """What stands before names in messages: the folder as it was given, with its closing slash."""
 
@@ -104,6 +123,10 @@ class Source:
     """A sentence for the user about the source, e.g. where the patients were taken from."""
     skipped: tuple[Skipped, ...] = ()
     """What was left out when the source was opened, on request; ``items`` may still hold images that do not decode."""
+    channels: tuple[str, ...] = ()
+    """The names of the channels, where the settings or a table give them."""
+    has_label_map: bool = False
+    """Whether the last channel of each image is a label map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +141,13 @@ class ImageSet:
     """(4, 4) of the grid: the elementwise median over the images."""
     skipped: tuple[Skipped, ...] = ()
     """What was left out, on request."""
+    classes: tuple[int, ...] = ()
+    """The values of the label map, which is the last channel, see ``labels.py``; empty: there is none."""
+
+    @property
+    def without_label_map(self) -> ImageSet:
+        """The same images without their label maps; voxels are shared."""
+        return replace(self, voxels=self.voxels[:, :-1], classes=()) if self.classes else self
 
     def sha256(self) -> str:
         """Hash of names, patients and voxels: what an audit was made of."""

@@ -44,7 +44,7 @@ class Details:
     pairs: tuple[tuple[str, str, str, str, str], ...] = ()
     pairs_left_out: int = 0
     tables: tuple[tuple[str, Rows], ...] = ()
-    """(caption, rows) of competition, membership and the rules of earlier papers, as far as they were done."""
+    """(caption, rows) of competition, membership, label maps and earlier papers' rules, as far as they were done."""
 
 
 def audit_details(facts: Facts) -> Details:
@@ -56,6 +56,7 @@ def audit_details(facts: Facts) -> Details:
     tables = (
         ("Competition: training images against as many withheld ones", _competition(facts)),
         ("Membership: does the model know its patients?", _membership(facts.at("membership"))),
+        ("Label maps by themselves; they decide nothing here", _label_maps(facts.at("label_maps"))),
         ("What the rules of earlier papers would have said; they decide nothing here", _classics(facts)),
     )
     return Details(
@@ -206,6 +207,18 @@ def _membership(found: Facts) -> Rows:
     if members is not None and others is not None:
         rows.append(("Compared", f"{plural(members, 'training patient')} with {plural(others, 'held-out patient')}"))
     return tuple(rows)
+
+
+def _label_maps(found: Facts) -> Rows:
+    level, held_out = found.number("level"), found.number("identical_held_out")
+    near = None if level is None else f"Nearer to a training patient's than {1 - level:.0%} of new patients' are"
+    rows = (
+        ("Compared (Dice's coefficient)", found.number("compared")),
+        ("Equal to a training patient's in every voxel", found.number("identical")),
+        (near, found.number("near")),
+        ("Of new patients, equal to a training patient's", held_out),
+    )
+    return tuple((name, whole(count)) for name, count in rows if name is not None and count is not None)
 
 
 def _classics(facts: Facts) -> Rows:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lichen.files import sha256_of
-from lichen.report.evidence import read_document
+from lichen.report.evidence import Facts, read_document
 from lichen.report.thumbnails import Thumbnail, ThumbnailError, thumbnail
 from lichen.report.verdict import Finding
 
@@ -38,8 +38,14 @@ class Gallery:
 
     tiles: tuple[Tile, ...]
     notes: tuple[str, ...]
-    has_volumes: bool
-    shows_any: bool
+    has_volumes: bool = False
+    has_channels: bool = False
+    """Whether pictures show several channels, each by itself."""
+
+    @property
+    def shows_any(self) -> bool:
+        """Whether there is a picture at all."""
+        return any(tile.picture is not None for tile in self.tiles)
 
 
 def gallery(samples_dir: Path, findings: Sequence[Finding] | None, generator_sha256: str | None = None) -> Gallery:
@@ -49,9 +55,9 @@ def gallery(samples_dir: Path, findings: Sequence[Finding] | None, generator_sha
     """
     files = _sample_files(samples_dir)
     if findings is None:
-        return Gallery((), (_why_unaudited(len(files)),), has_volumes=False, shows_any=False)
+        return Gallery((), (_why_unaudited(len(files)),))
     if not files:
-        return Gallery((), ("The run folder holds no samples.",), has_volumes=False, shows_any=False)
+        return Gallery((), ("The run folder holds no samples.",))
 
     flagged = {finding.name for finding in findings if finding.is_copy}
     # a name with two findings that disagree, or with one that decides nothing, has not passed
@@ -78,8 +84,8 @@ def gallery(samples_dir: Path, findings: Sequence[Finding] | None, generator_sha
     return Gallery(
         tuple(tiles),
         _notes(more_passed, more_copies, unknown, foreign),
-        has_volumes=any(not tile.name.endswith(".png") for tile in tiles),
-        shows_any=any(tile.picture is not None for tile in tiles),
+        has_volumes=any(tile.picture.is_volume for tile in tiles if tile.picture),
+        has_channels=any(tile.picture.channels > 1 for tile in tiles if tile.picture),
     )
 
 
@@ -93,7 +99,7 @@ def _sample_files(folder: Path) -> list[Path]:
 
 
 def _is_the_synthetic_image_audited(path: Path, generator_sha256: str | None, sha256: str | None) -> bool:
-    sidecar = read_document(path.with_name(path.name.partition(".")[0] + ".json")).facts
+    sidecar = _sidecar(path)
     if sidecar.flag("synthetic") is not True:
         return False
     if generator_sha256 not in {None, sidecar.text("checkpoint_sha256")}:
@@ -101,9 +107,14 @@ def _is_the_synthetic_image_audited(path: Path, generator_sha256: str | None, sh
     return sha256 is None or sha256 == sha256_of(path)
 
 
+def _sidecar(path: Path) -> Facts:
+    return read_document(path.with_name(path.name.partition(".")[0] + ".json")).facts
+
+
 def _shown(path: Path) -> Tile:
+    classes = [int(label) for label in _sidecar(path).numbers("classes")]
     try:
-        return Tile(path.name, thumbnail(path), None)
+        return Tile(path.name, thumbnail(path, classes), None)
     except ThumbnailError as error:
         return Tile(path.name, None, f"cannot be shown: {error}")
 

@@ -12,7 +12,7 @@
     aligned: "The synthetic image is moved onto the training image. Hatched: outside the synthetic image.",
     difference:
       "The aligned synthetic image less the training image, at twice the contrast. Black: equal; orange: the synthetic " +
-      "image is brighter; blue: the training image is.",
+      "image is brighter; blue: the training image is. Of a label map: another class, of a higher or lower number.",
     blink: "The two change places, one lying over the other: what moves or flashes differs. Space changes by hand.",
     niivue: "The training volume in grey, the aligned synthetic one over it in colour.",
   };
@@ -22,7 +22,9 @@
   const { pairs } = data;
   const size = data.shape.reduce((x, y) => x * y, 1);
   const key = `lichen-review:${data.audit_sha256}`;
-  const panes = new Views.Panes(element("panes"), data.shape, data.spacing);
+  const choice = element("channel");
+  const hasAll = choice && choice.value === "all"; // and no colour
+  const panes = new Views.Panes(element("panes"), data.shape, data.spacing, hasAll ? data.shape[0] : 1, data.colours);
   const isVolume = data.shape.length === 4;
   const niivue = element("niivue") && new Niivue.Viewer(element("niivue-canvas"), data.shape.slice(1), data.spacing);
   const marks = new Map(); // number of the pair -> {mark, note}
@@ -174,11 +176,10 @@
 
   function draw() {
     const [synthetic, training, aligned] = images;
-    const choice = element("channel");
-    const isColour = choice && choice.value === "";
+    const channel = choice && Number(choice.value) ? Number(choice.value) : 0; // of "all" and of colour the first
     if (view === "niivue") {
       const voxels = size / data.shape[0];
-      const start = choice ? Number(choice.value) * voxels : 0;
+      const start = channel * voxels;
       const [grey, over] = [training, aligned].map((image) => image.subarray(start, start + voxels));
       niivue.show(grey, over, element("fade").valueAsNumber).catch((error) => {
         element("legend").textContent = `NiiVue cannot draw here: ${error.message}`; // e.g. no WebGL 2
@@ -193,7 +194,8 @@
       difference: [{ label: "Difference", image: aligned, minus: training }, right],
       blink: [isTraining ? right : moved, null],
     };
-    panes.show(shown[view], isColour ? [0, 1, 2] : [choice ? Number(choice.value) : 0]);
+    const every = Array.from({ length: data.shape[0] }, (_, number) => [number]);
+    panes.show(shown[view], { all: every, "": [[0, 1, 2]] }[choice && choice.value] || [[channel]]);
   }
 
   // ---- views
@@ -283,7 +285,7 @@
       marks.set(pairs[at].number, { ...entryOf(pairs[at]), note: element("note").value });
       keep();
     });
-    if (element("channel")) element("channel").addEventListener("change", draw);
+    if (choice) choice.addEventListener("change", draw);
     if (niivue) element("fade").addEventListener("input", () => niivue.fade(element("fade").valueAsNumber));
     for (const button of document.querySelectorAll(".marks button")) {
       button.addEventListener("click", () => setMark(button.dataset.mark));

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lichen.audit.reviewed import LAYOUT
 from lichen.files import replacing
+from lichen.palette import class_colours
 from lichen.report.scripts import Inline, inert, inline
 from lichen.report.templates import render
 
@@ -66,14 +67,15 @@ def review_page(
     audit_sha256: str,
     *,
     spacing: Sequence[float] | None = None,
+    classes: Sequence[int] = (),
     left_out: int = 0,
     niivue: Inline | None = None,
 ) -> str:
     """The page as HTML, to be written by ``write_review``.
 
     ``audit_sha256`` binds the marks to the audit. ``spacing`` is the distance of voxels along each axis, in any unit;
-    None: equal. ``left_out`` says how many pairs of the audit are not in the page. With ``niivue`` (``niivue_script``)
-    volumes can be seen in three dimensions, too.
+    None: equal. With ``classes`` the last channel is a label map. ``left_out`` says how many pairs of the audit are not
+    in the page. With ``niivue`` (``niivue_script``) volumes can be seen in three dimensions, too.
     """
     shape = pairs[0].synthetic.shape if pairs else (1, 1, 1)
     data = {
@@ -81,6 +83,7 @@ def review_page(
         "audit_sha256": audit_sha256,
         "shape": list(shape),
         "spacing": [1.0] * (len(shape) - 1) if spacing is None else [float(length) for length in spacing],
+        "colours": class_colours(classes).tolist() if classes else [],
         "pairs": [_facts(pair) for pair in pairs],
     }
     return render(
@@ -94,6 +97,8 @@ def review_page(
         audit=audit_sha256[:12],
         is_volume=len(shape) == 4,
         channels=shape[0],
+        is_colour=shape[0] == 3 and len(shape) == 3 and not classes,
+        has_label_map=bool(classes),
         niivue=niivue if len(shape) == 4 else None,
     )
 

@@ -138,19 +138,28 @@ const Pixels = (() => {
     });
   }
 
-  /** Black where both are equal, orange where `image` is brighter than `other`, blue where it is darker. */
-  function paintDifference(canvas, where, width, image, other, channels) {
+  /** Paint a label map: each class, of which -1 to 1 holds as many as there are `colours`, in its own. */
+  function paintLabels(canvas, where, width, image, channel, colours) {
+    paint(canvas, where, width, (data, at, place) => {
+      const value = image[place + channel];
+      const number = Math.round((Math.max(value - 1, 0) / 254) * (colours.length - 1));
+      data.set([...colours[number], value ? 255 : 0], at);
+    });
+  }
+
+  /** Black where both are equal, orange where `image` is brighter than `other`, blue where it is darker, `gain` times. */
+  function paintDifference(canvas, where, width, image, other, channels, gain = DIFFERENCE_GAIN) {
     paint(canvas, where, width, (data, at, place) => {
       let [sum, isShown] = [0, true];
       for (const channel of channels) {
         sum += image[place + channel] - other[place + channel];
         isShown = isShown && image[place + channel] > 0 && other[place + channel] > 0;
       }
-      const strength = Math.min(255, (Math.abs(sum) / channels.length) * DIFFERENCE_GAIN);
+      const strength = Math.min(255, (Math.abs(sum) / channels.length) * gain);
       const [red, green, blue] = sum > 0 ? [1, 0.62, 0.2] : [0.25, 0.6, 1];
       data.set([red * strength, green * strength, blue * strength, isShown ? 255 : 0], at);
     });
   }
 
-  return { unpack, places, paintImage, paintDifference };
+  return { unpack, places, paintImage, paintLabels, paintDifference };
 })();

@@ -1,4 +1,5 @@
-// Two panes beside each other, each a picture or three planes of a volume, with one crosshair for both.
+// Two panes beside each other, each a picture or three planes of a volume, with one crosshair for both. Channels that are
+// not seen in colour have a strip of their own in each pane.
 "use strict";
 const Views = (() => {
   // As radiologists look at them: the patient's right on the left, front or head up. Axes of volumes are RAS+.
@@ -20,25 +21,34 @@ const Views = (() => {
   const within = (value, count) => Math.min(Math.max(value, 0), count - 1);
 
   class Panes {
-    /** `shape` (C, *S), `spacing` of voxels along each axis; the panes go into `container`. */
-    constructor(container, shape, spacing) {
+    /**
+     * `shape` (C, *S), `spacing` of voxels along each axis; the panes go into `container`, with `strips` each at most.
+     * With `colours` the last channel is a label map of as many classes.
+     */
+    constructor(container, shape, spacing, strips, colours) {
+      [this.colours, this.label] = [colours, colours.length ? shape[0] - 1 : -1];
       [this.sizes, this.voxels] = [shape.slice(1), shape.slice(1).reduce((x, y) => x * y, 1)];
       this.spacing = spacing;
       this.planes = this.sizes.length === 3 ? PLANES : PICTURE;
       this.cross = this.sizes.map((count) => Math.floor(count / 2));
       this.active = this.planes[0];
       this.shown = [];
-      this.panes = [0, 1].map(() => this.pane(container));
+      this.panes = [0, 1].map(() => this.pane(container, strips));
     }
 
-    pane(container) {
+    pane(container, strips) {
       const figure = make("figure", "pane", container);
       const caption = make("figcaption", "", figure);
-      const row = make("div", "planes", figure);
+      const all = make("div", "strips", figure);
+      return { figure, caption, all, strips: Array.from({ length: strips }, () => this.strip(all)) };
+    }
+
+    strip(parent) {
+      const row = make("div", "planes", parent);
       const length = (axis) => this.sizes[axis] * this.spacing[axis];
       const width = this.planes.reduce((sum, plane) => sum + length(plane.across), 0);
       row.style.setProperty("--ratio", width / Math.max(...this.planes.map((plane) => length(plane.down))));
-      return { figure, caption, views: this.planes.map((plane) => this.view(plane, row)) };
+      return { row, views: this.planes.map((plane) => this.view(plane, row)) };
     }
 
     view(plane, row) {
@@ -75,7 +85,7 @@ const Views = (() => {
 
     choose(plane) {
       this.active = plane;
-      for (const { views } of this.panes) {
+      for (const { views } of this.panes.flatMap(({ strips }) => strips)) {
         for (const view of views) view.box.classList.toggle("active", view.plane === plane);
       }
     }
@@ -105,29 +115,40 @@ const Views = (() => {
       this.step(normal, through);
     }
 
-    /** Show in each pane {label, image, minus}: an image, or its difference from another; null leaves a pane out. */
-    show(shown, channels) {
-      [this.shown, this.channels] = [shown, channels.map((channel) => channel * this.voxels)];
-      this.panes.forEach(({ figure, caption }, i) => {
+    /**
+     * Show in each pane {label, image, minus}: an image, or its difference from another; null leaves a pane out.
+     * `groups` are the channels of each strip: one, or red, green and blue.
+     */
+    show(shown, groups) {
+      [this.shown, this.groups] = [shown, groups];
+      this.panes.forEach(({ figure, caption, all, strips }, i) => {
         figure.hidden = !shown[i];
         if (shown[i]) caption.textContent = shown[i].label;
+        all.style.setProperty("--strips", groups.length);
+        strips.forEach(({ row }, strip) => (row.hidden = strip >= groups.length));
       });
       this.draw();
     }
 
     draw() {
-      for (const { plane } of this.panes[0].views) {
+      this.planes.forEach((plane, p) => {
         const where = Pixels.places(plane, this.sizes, this.cross);
-        this.panes.forEach(({ views }, i) => {
-          if (this.shown[i]) this.drawView(views[this.planes.indexOf(plane)], where, this.shown[i]);
+        this.panes.forEach(({ strips }, i) => {
+          if (!this.shown[i]) return;
+          this.groups.forEach((group, strip) => this.drawView(strips[strip].views[p], where, this.shown[i], group));
         });
-      }
+      });
     }
 
-    drawView({ plane, box, canvas, lines, slice }, where, { label, image, minus }) {
+    drawView({ plane, box, canvas, lines, slice }, where, { label: name, image, minus }, group) {
       const width = this.sizes[plane.across];
-      if (minus) Pixels.paintDifference(canvas, where, width, image, minus, this.channels);
-      else Pixels.paintImage(canvas, where, width, image, this.channels);
+      const channels = group.map((channel) => channel * this.voxels);
+      const isLabel = group[0] === this.label;
+      canvas.style.imageRendering = isLabel ? "pixelated" : ""; // no colours between classes
+      const label = this.groups.length > 1 ? `${name}, ${isLabel ? "label map" : `channel ${group[0] + 1}`}` : name;
+      if (minus) Pixels.paintDifference(canvas, where, width, image, minus, channels, isLabel ? 255 : undefined);
+      else if (isLabel) Pixels.paintLabels(canvas, where, width, image, channels[0], this.colours);
+      else Pixels.paintImage(canvas, where, width, image, channels);
       if (plane.through === null) {
         box.setAttribute("aria-label", label);
         return;

@@ -82,7 +82,8 @@ def write_images(
         if index in wanted:
             path = folder / sample_name(index, generator.spec)
             identity = sample_identity(generator, config, index)
-            write_sample(path, image.numpy(), affine, identity, window=generator.spec.window)
+            spec = generator.spec
+            write_sample(path, image.numpy(), affine, identity, window=spec.window, classes=spec.classes)
 
 
 def images_drawn(indices: Sequence[int], config: SamplingConfig, team: Team = ALONE) -> int:

@@ -15,8 +15,9 @@ from lichen.training.generator import Generator, GeneratorSpec
 
 
 def sample_name(index: int, spec: GeneratorSpec) -> str:
-    """File name of sample ``index``: PNG for pictures, compressed NIfTI for volumes and many channels."""
-    return f"sample-{index:06}{sample_suffix(spec.image_shape[0], spec.spatial_dims)}"
+    """File name of sample ``index``: PNG for pictures, compressed NIfTI for volumes, many channels and label maps."""
+    suffix = sample_suffix(spec.image_shape[0], spec.spatial_dims, label_map=bool(spec.classes))
+    return f"sample-{index:06}{suffix}"
 
 
 DRAWN_WITH = ("sampler", "schedule", "steps", "batch_size", "compile", "seed")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lichen.bounds import window_fits
+from lichen.bounds import classes_fit, window_fits
 from lichen.config import AutoencoderConfig, DenoiserConfig
 from lichen.errors import CheckpointError, ConfigError
 from lichen.models import autoencoder as autoencoders
@@ -46,6 +46,8 @@ class GeneratorSpec:
     """Whether it was trained on built-in phantoms, which are nobody's images."""
     window: tuple[float, ...] = ()
     """Intensities that -1 and 1 stand for, two for all channels or two for each; empty: no intensity of any scale."""
+    classes: tuple[int, ...] = ()
+    """Values of the label map, which is the last channel, evenly spread over [-1, 1]; empty: there is none."""
 
     def __post_init__(self) -> None:
         factor = autoencoders.downsampling(self.autoencoder) * denoisers.downsampling(self.denoiser)
@@ -58,6 +60,8 @@ class GeneratorSpec:
             raise ValueError("affine is not 4 x 4 finite numbers")
         if self.window:
             window_fits("window", self.window)
+        if self.classes:
+            classes_fit("classes", self.classes)
 
     @property
     def spatial_dims(self) -> int:
