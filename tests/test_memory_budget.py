@@ -22,7 +22,7 @@ from lichen.errors import BudgetError, ConfigError, RunError, TrainingError
 from lichen.presets import load_preset
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
-from lichen.training.generator import GeneratorSpec
+from lichen.training.specs import DiffusionSpec
 
 TINY = Path(__file__).with_name("tiny.yaml")
 CPU = torch.device("cpu")
@@ -40,7 +40,8 @@ def tiny(budget_gb: float | None = None) -> RunConfig:
 @pytest.fixture(scope="module")
 def table() -> MemoryTable:
     config = tiny()
-    spec = GeneratorSpec((1, 32, 32), AFFINE, config.autoencoder, config.denoiser, config.training.objective, True)
+    networks = config.autoencoder, config.denoiser, config.training.objective
+    spec = DiffusionSpec((1, 32, 32), AFFINE, *networks, is_phantom=True)
     return reckon(spec, config, CPU)
 
 

@@ -112,11 +112,12 @@ def audit_with_run(run: RunFolder, options: AuditOptions, device: torch.device, 
 
 def through(generator: Generator) -> RoundTrip | None:
     """The way of images (B, C, *S) through the autoencoder of ``generator`` and back; None where it has none."""
-    if generator.spec.autoencoder.kind == "none":
+    autoencoder = generator.bottleneck
+    if autoencoder is None:
         return None
 
     def round_trip(images: Tensor) -> Tensor:
-        return torch.cat([restored(generator.autoencoder, batch) for batch in images.split(RESTORED_AT_ONCE)])
+        return torch.cat([restored(autoencoder, batch) for batch in images.split(RESTORED_AT_ONCE)])
 
     return round_trip
 
