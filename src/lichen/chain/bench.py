@@ -36,13 +36,21 @@ class Bench:
         synchronise = torch.cuda.synchronize if self.device.type == "cuda" else _at_once
         return Stopwatch(self._meters, planned, synchronise=synchronise, after=self._after)
 
-    def training(self, recipe: Recipe, train: CutShort) -> Pace:
-        """The pace of ``train`` at this process's part of each batch; ended once it is known, and its state saved."""
+    def training(self, recipe: Recipe, train: CutShort, *, cycle: int = 1) -> Pace:
+        """The pace of ``train`` at this process's part of each batch; ended once it is known, and its state saved.
+
+        Of steps that differ, ``cycle`` after each other are all that there are, and are timed together.
+        """
         watch, part = self.stopwatch(recipe.images), self.team.part(recipe.batch_size)
         alone = replace(recipe, batch_size=max(1, part.stop - part.start))
 
+        done: list[float] = []
+
         def step(images: int) -> None:
-            watch(images * recipe.batch_size / alone.batch_size)
+            done.append(images * recipe.batch_size / alone.batch_size)
+            if len(done) == cycle:
+                watch(sum(done))
+                done.clear()
 
         with deferred() as asked, suppress(Stopped):  # a signal's own exception would look like the end of the probe
 
@@ -50,6 +58,7 @@ class Bench:
                 return watch.enough() or asked()
 
             train(alone, self.scratch / f"{recipe.phase}.safetensors", step, stop)
+        watch(sum(done))  # of a training that ended before a cycle did
         self.saves_s[recipe.phase] = watch.since_end_s()
         return watch.pace()
 

@@ -19,7 +19,7 @@ from lichen.models.layout import fast_layout, set_layout
 from lichen.models.tiling import within
 from lichen.sampling import decode_images, draw_images, draw_latents
 from lichen.sampling.draw import compile_denoiser, write_images
-from lichen.training.adversarial import train_against
+from lichen.training.adversarial import CYCLE, train_against
 from lichen.training.autoencoder import autoencoder_loss, encode_set
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.generator import Diffusion, StyleGAN2
@@ -52,6 +52,7 @@ def paces_of_gan(spec: StyleGAN2Spec, config: RunConfig, units: Mapping[str, int
                 step=step,
                 stop=stop,
             ),
+            cycle=CYCLE,
         )
     if "synthesise" in units:
         ready = StyleGAN2(spec, generator.eval().requires_grad_(False), "")

@@ -60,6 +60,8 @@ from lichen.training.loop import (
 
 ADAPT_EVERY = 4
 """Steps after which the probability of augmentation is adapted to what the discriminator said in them."""
+CYCLE = math.lcm(PATH_LENGTH_EVERY, R1_EVERY)
+"""Steps after which it begins anew which of them have a regularisation."""
 SPEED_SHARE = 0.1
 """Of a short run: p can go from 0 to 1 in this part of it."""
 

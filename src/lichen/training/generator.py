@@ -60,6 +60,7 @@ class Diffusion:
             "kind": "diffusion",
             "space": "latent" if encoded else "pixel",
             "autoencoder_parameters": _parameters(self.autoencoder) if encoded else None,
+            "autoencoder_images_seen": None,
             "denoiser_kind": self.spec.denoiser.kind,
             "denoiser_parameters": _parameters(self.denoiser),
             "latent_shape": list(self.spec.latent_shape) if encoded else None,
