@@ -87,7 +87,7 @@ def grid_of(config: RunConfig, source: Source) -> tuple[int, ...]:
     images, crop = config.images, config.autoencoder.crop
     choose = partial(choose_size, source, images.size, spacing_mm=images.spacing, skip_bad=images.skip_bad)
     if config.model.kind == "stylegan2":
-        size = choose(multiple=GAN_STEP)
+        size = choose(multiple=GAN_STEP if images.size is None else 1)
         check_size(size)
         return size
     size = choose(multiple=autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser))

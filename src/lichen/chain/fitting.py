@@ -16,7 +16,7 @@ from lichen.chain.data import Data
 from lichen.chain.measures import AS_IT_IS, Trained, measures, together, trained_networks
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig, TrainingConfig
-from lichen.errors import BudgetError
+from lichen.errors import BudgetError, ConfigError
 from lichen.memory import (
     Option,
     TrainingMemory,
@@ -60,10 +60,13 @@ class MemoryTable:
 
         Raises:
             BudgetError: no option of some network fits.
+            ConfigError: there is a budget for a StyleGAN2, which has no options.
         """
         budget_gb = self.config.memory.budget_gb
-        if budget_gb is not None and not self.options:
-            raise BudgetError(
+        if not self.options and budget_gb is None:
+            return {}
+        if not self.options:
+            raise ConfigError(
                 "--memory.budget-gb chooses among ways to train an autoencoder and a denoiser; a StyleGAN2 has one way",
                 fix=f"leave it out; to take less memory use {self.smaller('denoiser')}",
             )

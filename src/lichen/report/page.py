@@ -141,6 +141,7 @@ def _cards(facts: Facts, cost: CostSection) -> tuple[tuple[str, str, str], ...]:
 def _was_run(facts: Facts) -> tuple[tuple[str, Rows], ...]:
     """(caption, rows) of each table; a row of which nothing is known is left out, and so is a table without rows."""
     images, model, sampling = facts.at("images"), facts.at("model"), facts.at("sampling")
+    sampler = " · ".join(filter(None, (sampling.text("sampler"), sampling.text("schedule"))))
     channels, *grid = images.numbers("shape") or (0,)
     training = f"{whole(images.number('train_images'))} images {_patients(images, 'train_patients')}"
     held_out = f"{whole(images.number('held_out_images'))} images {_patients(images, 'held_out_patients')}"
@@ -153,13 +154,10 @@ def _was_run(facts: Facts) -> tuple[tuple[str, Rows], ...]:
             ("Grid", f"{shape(tuple(grid))} voxels" + (f", {plural(channels, 'channel')}" if channels else "")),
             ("Spacing", f"{shape(images.numbers('spacing_mm'))} mm"),
             ("Synthetic images", whole(sampling.number("count"))),
-            (
-                "Sampler",
-                " · ".join(filter(None, (sampling.text("sampler"), sampling.text("schedule")))) or NOT_RECORDED,
-            ),
+            ("Sampler", sampler or NOT_RECORDED),
             ("Steps per image", whole(sampling.number("steps"))),
             ("Truncation", _plain(sampling.number("truncation"))),
-            ("Network calls per image", whole(sampling.number("network_calls"))),
+            ("Network calls per image", whole(sampling.number("network_calls") if sampler else None)),
             ("Seed", whole(sampling.number("seed")).replace(",", "")),
         ),
         "Model": (

@@ -62,7 +62,7 @@ ADAPT_EVERY = 4
 """Steps after which the probability of augmentation is adapted to what the discriminator said in them."""
 CYCLE = math.lcm(PATH_LENGTH_EVERY, R1_EVERY)
 """Steps after which it begins anew which of them have a regularisation."""
-SPEED_SHARE = 0.1
+SPEED_SHARE = 0.25
 """Of a short run: p can go from 0 to 1 in this part of it."""
 
 
@@ -114,7 +114,8 @@ def train_against(
     """Train both in place on ``examples`` (N, C, H, W) in [-1, 1]; return the moving average of the generator.
 
     Resuming, stopping, teams and probes are as in ``loop.train``; the gradient is not clipped, and the learning rate is
-    constant.
+    constant. The processes of a team have equal weights, and compute what one would but for two means that each takes
+    over its own part of a batch: of the discriminator's minibatch deviation, and of path lengths.
 
     Raises:
         Stopped: ``stop`` said so, in this process or another; the state is saved.
@@ -204,9 +205,8 @@ def _teach_generator(game: _Game, draws: Draws, share: float) -> tuple[Tensor, T
         w, _ = _styles(generator, config, half)
         made = generator.synthesise(w, _noise(generator, half))
         penalty, mean = path_length_penalty(made, w, half.normal(made.shape[1:]), game.path_mean)
-        _descend(
-            penalty * config.path_length_weight * PATH_LENGTH_EVERY * share, generator, game.generator_adam, game.team
-        )
+        weight = config.path_length_weight * PATH_LENGTH_EVERY * share
+        norm = norm + _descend(penalty * weight, generator, game.generator_adam, game.team)
         game.path_mean = mean * share
         game.team.add_up([game.path_mean])
     game.discriminator.requires_grad_(True)
@@ -229,7 +229,8 @@ def _teach_discriminator(game: _Game, real: Tensor, draws: Draws, share: float) 
     if config.r1_weight and game.number % R1_EVERY == 0:
         real = real.detach().requires_grad_(True)
         penalty = r1_penalty(discriminator(real), real)
-        _descend(penalty * config.r1_weight * R1_EVERY * share, discriminator, game.discriminator_adam, game.team)
+        weight = config.r1_weight * R1_EVERY * share
+        norm = norm + _descend(penalty * weight, discriminator, game.discriminator_adam, game.team)
     signs = logits.detach().float().sign().sum()
     game.team.add_up([signs])
     return loss.detach(), norm, signs
@@ -257,11 +258,11 @@ def _noise(generator: StyleGenerator, draws: Draws) -> list[Tensor]:
 
 def _descend(loss: Tensor, network: nn.Module, adam: torch.optim.Optimizer, team: Team) -> Tensor:
     """A step of ``network`` down its share of a loss; the norm of the gradient."""
-    adam.zero_grad(set_to_none=True)
     loss.backward()
     add_up_gradients(network, team)
     norm = nn.utils.clip_grad_norm_(network.parameters(), math.inf)
     adam.step()
+    adam.zero_grad(set_to_none=True)  # so that old gradients take no memory beside the next activations
     return norm
 
 
