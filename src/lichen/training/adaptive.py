@@ -71,7 +71,7 @@ def _moved(images: Tensor, p: Tensor | float, draws: Draws) -> Tensor:
     still = (matrix == torch.eye(3, device=matrix.device)).all(2).all(1)
     if still.all():
         return images
-    grid = functional.affine_grid(matrix[:, :2], list(images.shape), align_corners=False)
+    grid = functional.affine_grid(matrix[:, :2].to(images.dtype), list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return torch.where(still[:, None, None, None], images, moved)
 

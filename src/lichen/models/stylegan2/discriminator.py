@@ -70,5 +70,6 @@ def minibatch_deviation(x: Tensor) -> Tensor:
     batch = len(x)
     in_group = next(n for n in range(min(MOST_IN_GROUP, batch), 0, -1) if batch % n == 0)
     groups = x.reshape(in_group, -1, *x.shape[1:])
-    deviation = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    variance = (groups - groups.mean(0)).square().mean(0)
+    deviation = (variance + 1e-8).sqrt().mean((1, 2, 3))
     return deviation.repeat(in_group).reshape(-1, 1, 1, 1).expand(-1, -1, *x.shape[2:])
