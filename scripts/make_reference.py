@@ -110,7 +110,7 @@ RELEASE = {
 SIDECAR = {
     "synthetic": "Always `true`. The image file itself says it as well.",
     "checkpoint_sha256": "SHA-256 of the generator that made the image: of weights and description, not of its file.",
-    "sampler": "Name of the sampler.",
+    "sampler": "Name of the sampler. Of a StyleGAN2 there is `truncation` in place of it, schedule, steps and compile.",
     "schedule": "Name of the schedule of noise levels.",
     "steps": "Noise levels visited.",
     "batch_size": "Images drawn together.",
