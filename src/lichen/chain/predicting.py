@@ -135,7 +135,9 @@ class Prediction:
     def __str__(self) -> str:
         """The forecast in lines for people."""
         config, found = self.config, self.found
-        calls = plural(config.network_calls, "network call")
+        calls = "one pass of the generator"
+        if config.objective is not None:
+            calls = plural(config.network_calls, "network call")
         plan = " and ".join(f"{TRAINED[phase]} {whole(images)}" for phase, images in config.trainings.items())
         time, energy, carbon_g = found.duration_s, found.energy, self.carbon_g(found.energy)
         energy_span = energy_range_text(energy.low_j, energy.energy_j, energy.high_j)
