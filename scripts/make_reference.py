@@ -80,7 +80,7 @@ RUN_FOLDER = {
     "forecasts.jsonl": "What the work was expected to take, one JSON object a line, from probes before it began.",
     "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",
     "checkpoints/diffusion.state.safetensors": "State of the denoiser's training, to resume from.",
-    "checkpoints/gan.state.safetensors": "State of both networks of a StyleGAN2 and of its augmentation, to resume from.",
+    "checkpoints/gan.state.safetensors": "State of the training of a StyleGAN2, to resume from.",
     "checkpoints/generator.safetensors": "Finished generator: averaged weights, architecture, latent scale, tuning.",
     "checkpoints/images.sha256": "Hash of the training images; a run is not resumed with others.",
     "samples/sample-<index>.png": "A synthetic picture of one channel (16-bit gray) or three (8-bit colour).",

@@ -115,6 +115,11 @@ def denoise(folder: Path, name: str, team: Team, images: Tensor) -> None:
         save_file(dict(average.state_dict()), folder / f"{kind}-{name}.safetensors")
 
 
+def players(generator: nn.Module, discriminator: nn.Module) -> dict[str, Tensor]:
+    """The weights of both."""
+    return {**with_prefix("average", generator.state_dict()), **with_prefix("other", discriminator.state_dict())}
+
+
 def play(folder: Path, name: str, team: Team) -> None:
     """Train a StyleGAN2, of which each step of a team is one of all its processes."""
     torch.manual_seed(0)
@@ -123,6 +128,7 @@ def play(folder: Path, name: str, team: Team) -> None:
     generator, discriminator = networks
     images = torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(2)).clamp(-1, 1)
     assert isinstance(generator, StyleGenerator)
+    save_file(players(generator, discriminator), folder / f"gan-start-{name}.safetensors")
     average = train_against(
         generator,
         discriminator,
@@ -133,8 +139,7 @@ def play(folder: Path, name: str, team: Team) -> None:
         log=lambda _: None,
         team=team,
     )
-    weights = {**with_prefix("average", average.state_dict()), **with_prefix("other", discriminator.state_dict())}
-    save_file(weights, folder / f"gan-{name}.safetensors")
+    save_file(players(average, discriminator), folder / f"gan-{name}.safetensors")
 
 
 def image_set(images: Tensor, who: str) -> ImageSet:
