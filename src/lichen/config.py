@@ -172,14 +172,14 @@ class ModelConfig:
 class StyleGAN2Config:
     """StyleGAN2 with adaptive discriminator augmentation; length, batches, seed and average are those of training."""
 
-    latent_dim: int = 512
-    """Numbers in z and in w."""
+    latent_dim: int = 128
+    """Numbers in z and in w; 512 in the paper."""
     mapping_layers: int = 2
     """Layers from z to w; 8 in the first paper, 2 for small data sets."""
-    channels: int = 16384
-    """Feature channels at r x r voxels are this / r, at most most_channels."""
-    most_channels: int = 512
-    """Largest number of feature channels of a layer."""
+    channels: int = 1024
+    """Feature channels at r x r voxels are this / r, at most most_channels; 16384 or 32768 in the paper, for a GPU."""
+    most_channels: int = 128
+    """Largest number of feature channels of a layer; 512 in the paper."""
     learning_rate: float = 2e-3
     """Of both networks (Adam); constant."""
     r1_weight: float = 1.0

@@ -4,11 +4,12 @@ With few images the discriminator learns them by heart, and what it then tells t
 later where real and generated images alike are augmented before it sees them; how often, it is adapted to.
 
 Why the generator does not learn to make augmented images: each transform is left out with probability 1 - p, so it
-takes a distribution of images to (1 - p) times itself plus p times a transformed one. This has an inverse. For flips,
-quarter turns and turns, uniform on their groups, its eigenvalues are 1 and 1 - p. For shifts, scales, contrast and
-brightness they are 1 - p + p f, where f is the characteristic function of the law: above 0 for a normal one, and no
-less than -0.22 for a uniform one. All are above 0 for p up to ``MOST_P``. So two distributions that look the same after
-augmentation were the same before (section 2.2); an image on its side is rarer than an upright one, and is learned so.
+takes a distribution of images to (1 - p) times itself plus p times a transformed one. Where this has an inverse, two
+distributions that look the same after augmentation were the same before (section 2.2). For flips, quarter turns and
+turns, uniform on their groups, its eigenvalues are 1 and 1 - p. For shifts, scales, contrast and brightness they are
+1 - p + p f, where f is the characteristic function of the law: positive for a normal one, and down to about -0.25 for
+shifts by whole voxels, which are uniform. So an inverse is there below ``MOST_P``, where p ends: an upright image stays
+more frequent than one on its side, and the generator learns that too.
 
 Which transforms: those of the paper that suit images of any kind and number of channels, with its strengths. Colour
 (hue, saturation) is none of them. All geometry is one bilinear interpolation, beyond the border mirrored, so it costs
@@ -28,7 +29,7 @@ from lichen.training.draws import Draws
 MOST_P = 0.8
 """Above it augmentations leak into the generated images (2006.06676, section 2.2)."""
 SPEED_IMAGES = 500_000
-"""Images in which p can go from 0 to 1 (2006.06676, section 3)."""
+"""Images in which p can go from 0 to 1 (2006.06676, section 3), for runs of many millions; shorter ones need fewer."""
 
 _SHIFT = 0.125
 """Of the image's side: the largest shift by whole voxels, the standard deviation of others."""

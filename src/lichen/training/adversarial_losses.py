@@ -50,7 +50,7 @@ def path_length_penalty(images: Tensor, w: Tensor, direction: Tensor, mean: Tens
     along = (images * direction).sum() / math.sqrt(math.prod(images.shape[2:]))
     (gradient,) = torch.autograd.grad(along, w, create_graph=True)
     lengths = gradient.square().sum(2).mean(1).sqrt()
-    mean = mean.lerp(lengths.detach().mean(), PATH_MEAN_RATE)
+    mean = mean.lerp(lengths.detach().mean().to(mean.dtype), PATH_MEAN_RATE)
     return (lengths - mean).square().mean(), mean
 
 

@@ -60,7 +60,7 @@ class ModulatedConv(nn.Module):
 
     Weight modulation and demodulation (1912.04958, section 2.2, equations 1 to 3). Instead of weights for each image,
     of which a batch would need B sets, the activations are scaled before and after a convolution with shared weights:
-    the same result, and several times as fast on a CPU.
+    the same result, about as fast, in less memory.
     """
 
     def __init__(
