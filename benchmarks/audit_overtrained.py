@@ -38,7 +38,7 @@ from lichen.seeds import mix_seed
 from lichen.settings import load_settings
 from lichen.team import ALONE
 from lichen.training.autoencoder import decode_latents, encode_images
-from lichen.training.generator import Generator
+from lichen.training.generator import Diffusion
 from lichen.watch import watching
 
 SIZES = (48, 400)
@@ -89,12 +89,13 @@ def read(config: RunConfig, images: int) -> Data:
     return Data(source, load_set(chosen, config.images.size), load_set(held_out, config.images.size))
 
 
-def make(config: RunConfig, data: Data, folder: RunFolder) -> Generator:
+def make(config: RunConfig, data: Data, folder: RunFolder) -> Diffusion:
     """Train and sample, each as far as it is not done yet."""
     with holding(folder, ALONE), at_work(config.training, ALONE) as device:
         begin(config, folder, ALONE)
         with watching(folder.path, config.carbon, quiet=False) as watch:
             generator = train_generator(config, data, folder, device, watch)
+            assert isinstance(generator, Diffusion)
             draw_missing(generator, config.sampling, folder.samples, watch)
     return generator
 
@@ -110,7 +111,7 @@ class Audited:
     restored_patients: tuple[str, ...]  # (T,)
 
 
-def audit(generator: Generator, data: Data, samples: Path) -> Audited:
+def audit(generator: Diffusion, data: Data, samples: Path) -> Audited:
     train, held_out = data.train, data.held_out
     number = {patient: at for at, patient in enumerate(dict.fromkeys(train.patients))}
     search = prepare(train.voxels, torch.tensor([number[patient] for patient in train.patients]))
@@ -138,7 +139,7 @@ def similarities(found: Nearest) -> NDArray[np.float64]:
     return np.asarray(found.similarity[:, 0].double())
 
 
-def row(generator: Generator, data: Data, folder: RunFolder) -> tuple[str, ...]:
+def row(generator: Diffusion, data: Data, folder: RunFolder) -> tuple[str, ...]:
     found = audit(generator, data, folder.samples)
     p_values = conformal_p_values(found.synthetic, found.null)
     power = (conformal_p_values(found.restored, found.null) <= LEVEL).mean()

@@ -27,7 +27,7 @@ from report import write_results
 from torch import Tensor
 
 from lichen.chain import at_work, read_images
-from lichen.chain.forecasting import pace_of_calls
+from lichen.chain.paces import pace_of_calls
 from lichen.chain.tuning import Cost, Tuning, tune
 from lichen.config import CarbonConfig, RunConfig, SamplingConfig, TrainingConfig
 from lichen.energy import Stopwatch, find_meters
@@ -38,7 +38,7 @@ from lichen.samplers import network_calls
 from lichen.sampling import decode_images, draw_latents
 from lichen.settings import load_settings
 from lichen.team import ALONE
-from lichen.training.generator import Generator, load_generator
+from lichen.training.generator import Diffusion, load_diffusion
 from lichen.watch import Watch, watching
 
 LONG = 100
@@ -80,13 +80,13 @@ class Metered:
         return f"{statistics.mean(ratios):.3g} ± {spread:.2g}"
 
 
-def drawn(generator: Generator, config: SamplingConfig, images: int) -> Tensor:
+def drawn(generator: Diffusion, config: SamplingConfig, images: int) -> Tensor:
     """The first ``images`` images of a sampler, (n, C, *S)."""
     batches = range(-(-images // config.batch_size))
     return torch.cat([decode_images(generator, draw_latents(generator, batch, config)) for batch in batches])[:images]
 
 
-def decode_j(generator: Generator, batch_size: int, rounds: int) -> float:
+def decode_j(generator: Diffusion, batch_size: int, rounds: int) -> float:
     """Joules of decoding an image."""
     latents = torch.randn(batch_size, *generator.spec.latent_shape)
     watch = Stopwatch(find_meters(), 1e9, most_s=rounds * LOOK_S)
@@ -96,7 +96,7 @@ def decode_j(generator: Generator, batch_size: int, rounds: int) -> float:
     return Cost.of(watch.pace()).energy.energy_j or float("nan")
 
 
-def metered(generator: Generator, samplers: dict[str, SamplingConfig], rounds: int) -> list[Metered]:
+def metered(generator: Diffusion, samplers: dict[str, SamplingConfig], rounds: int) -> list[Metered]:
     """Each sampler's joules, in turns, so that other work on the machine falls on all of them."""
     joules: dict[str, list[float]] = {name: [] for name in samplers}
     for _ in range(rounds):
@@ -114,7 +114,7 @@ def rows_of(run: Path, arguments: argparse.Namespace, scratch: Path, watch: Watc
     before = SamplingConfig(count=arguments.planned)
     device = torch.device("cpu")
     tuning = tune(checkpoint, before, "ddim-250", arguments.images, device, watch)
-    generator = load_generator(checkpoint, device)
+    generator = load_diffusion(checkpoint, device)
     tuned = replace(tuning.tuned.settings(before), compile=False)
     size = tuned.batch_size
     samplers = {

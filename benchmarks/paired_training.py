@@ -23,7 +23,7 @@ from lichen.seeds import mix_seed
 from lichen.settings import load_settings
 from lichen.training.autoencoder import Latents, decode_latents, encode_images, encode_set
 from lichen.training.denoiser import denoiser_loss
-from lichen.training.generator import Generator, load_generator
+from lichen.training.generator import Diffusion, load_diffusion
 from lichen.training.loop import Probing, Recipe, train
 
 Part = Literal["development", "final"]
@@ -44,14 +44,14 @@ class Data:
     held_out: ImageSet
     latents: Latents
     held_out_latents: Tensor
-    generator: Generator
+    generator: Diffusion
     """Of the run; its autoencoder is used, its denoiser is not."""
 
 
 def read(run: RunFolder, part: Part) -> Data:
     """The images of ``run``, split by patient as there, and their latents by its autoencoder."""
     config = load_settings(run.config, RunConfig()).images
-    generator = load_generator(run.generator, torch.device("cpu"))
+    generator = load_diffusion(run.generator, torch.device("cpu"))
     size = generator.spec.image_shape[1:]
     learned, others = split_by_patient(open_source(config), config.held_out_fraction, config.split_seed)
     chosen = [item for item in others if hashlib.sha256(item.patient.encode()).digest()[0] % 2 == PARTS[part]]

@@ -17,15 +17,16 @@ from report import write_results
 from lichen.config import SamplingConfig
 from lichen.presets import load_preset
 from lichen.sampling import decode_images, draw_latents
-from lichen.training.generator import Generator, GeneratorSpec
+from lichen.training.generator import Diffusion
+from lichen.training.specs import DiffusionSpec
 
 SHAPES = {2: (1, 64, 64), 3: (1, 32, 48, 32)}
 
 
-def random_generator(spatial_dims: int) -> Generator:
+def random_generator(spatial_dims: int) -> Diffusion:
     """A generator of the demo's size that has learned nothing."""
     preset = load_preset("demo", spatial_dims)
-    spec = GeneratorSpec(
+    spec = DiffusionSpec(
         image_shape=SHAPES[spatial_dims],
         affine=tuple(tuple(float(i == j) for j in range(4)) for i in range(4)),
         autoencoder=preset.autoencoder,
@@ -36,7 +37,7 @@ def random_generator(spatial_dims: int) -> Generator:
     torch.manual_seed(0)
     autoencoder, denoiser = (network.eval() for network in spec.build())
     channels = preset.autoencoder.latent_channels
-    return Generator(spec, autoencoder, denoiser, torch.zeros(channels), torch.ones(channels), sha256="")
+    return Diffusion(spec, autoencoder, denoiser, torch.zeros(channels), torch.ones(channels), sha256="")
 
 
 def main() -> None:

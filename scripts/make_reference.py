@@ -80,6 +80,7 @@ RUN_FOLDER = {
     "forecasts.jsonl": "What the work was expected to take, one JSON object a line, from probes before it began.",
     "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",
     "checkpoints/diffusion.state.safetensors": "State of the denoiser's training, to resume from.",
+    "checkpoints/gan.state.safetensors": "State of the training of a StyleGAN2, to resume from.",
     "checkpoints/generator.safetensors": "Finished generator: averaged weights, architecture, latent scale, tuning.",
     "checkpoints/images.sha256": "Hash of the training images; a run is not resumed with others.",
     "samples/sample-<index>.png": "A synthetic picture of one channel (16-bit gray) or three (8-bit colour).",
@@ -110,7 +111,7 @@ RELEASE = {
 SIDECAR = {
     "synthetic": "Always `true`. The image file itself says it as well.",
     "checkpoint_sha256": "SHA-256 of the generator that made the image: of weights and description, not of its file.",
-    "sampler": "Name of the sampler.",
+    "sampler": "Name of the sampler. Of a StyleGAN2 there is `truncation` in place of it, schedule, steps and compile.",
     "schedule": "Name of the schedule of noise levels.",
     "steps": "Noise levels visited.",
     "batch_size": "Images drawn together.",

@@ -142,9 +142,10 @@ def test_samples_of_a_generator_of_label_maps_are_audited_as_the_tensors_that_we
     from lichen.images import nearest_class, open_folder, spread
     from lichen.progress import silent
     from lichen.sampling import decode_images, draw_latents, draw_samples, missing_samples
-    from lichen.training.generator import GeneratorSpec, load_generator, save_generator
+    from lichen.training.generator import load_diffusion, save_diffusion
+    from lichen.training.specs import DiffusionSpec
 
-    spec = GeneratorSpec(
+    spec = DiffusionSpec(
         image_shape=(2, 16, 16),
         affine=tuple(map(tuple, np.eye(4).tolist())),
         autoencoder=AutoencoderConfig(kind="none"),
@@ -154,8 +155,8 @@ def test_samples_of_a_generator_of_label_maps_are_audited_as_the_tensors_that_we
         classes=CLASSES,
     )
     torch.manual_seed(0)
-    save_generator(tmp_path / "generator", spec, *spec.build(), torch.zeros(2), torch.ones(2))
-    generator = load_generator(tmp_path / "generator", torch.device("cpu"))
+    save_diffusion(tmp_path / "generator", spec, *spec.build(), torch.zeros(2), torch.ones(2))
+    generator = load_diffusion(tmp_path / "generator", torch.device("cpu"))
     config, folder = SamplingConfig(count=3, batch_size=3, steps=2), tmp_path / "samples"
     folder.mkdir()
     draw_samples(generator, range(3), config, folder)

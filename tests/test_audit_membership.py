@@ -26,7 +26,8 @@ from lichen.diffusion import GaussianMixture, process_of, target
 from lichen.errors import AuditError
 from lichen.images import ImageSet, Source
 from lichen.samplers import Objective
-from lichen.training.generator import Generator, GeneratorSpec
+from lichen.training.generator import Diffusion
+from lichen.training.specs import DiffusionSpec
 
 SIDE = 8
 LOSSES = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=2, max_size=9)
@@ -165,13 +166,13 @@ class Exact(nn.Module):
         return target(self.objective, x0, (x_t - level.alpha * x0) / level.beta, level)
 
 
-def generator_of(mixture: GaussianMixture, objective: Objective = "v") -> Generator:
+def generator_of(mixture: GaussianMixture, objective: Objective = "v") -> Diffusion:
     autoencoder = AutoencoderConfig(channels=(8,), latent_channels=1)
     affine = tuple(tuple(float(x) for x in row) for row in np.eye(4))
-    spec = GeneratorSpec(
+    spec = DiffusionSpec(
         (1, SIDE, SIDE), affine, autoencoder, DenoiserConfig(channels=(8,)), objective, is_phantom=True
     )
-    return Generator(spec, Identity(), Exact(mixture, objective), torch.zeros(1), torch.ones(1), "")
+    return Diffusion(spec, Identity(), Exact(mixture, objective), torch.zeros(1), torch.ones(1), "")
 
 
 def population(spread: float = 1.0) -> GaussianMixture:

@@ -25,8 +25,9 @@ from lichen.team import Team
 from lichen.training.augmentation import ROTATION_DEG, SHIFT, ZOOM, affine, transformed
 from lichen.training.autoencoder import encode_images, encode_set
 from lichen.training.draws import Draws
-from lichen.training.generator import GeneratorSpec, load_generator
+from lichen.training.generator import load_diffusion
 from lichen.training.loop import Recipe, train
+from lichen.training.specs import DiffusionSpec
 from lichen.watch import watching
 
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ CONFIG = RunConfig(
     autoencoder=AutoencoderConfig(channels=(8, 8), images_seen=6, batch_size=3),
     denoiser=DenoiserConfig(channels=(8, 16), blocks=1, head_channels=8),
 )
-SPEC = GeneratorSpec((1, 16, 16), EYE, CONFIG.autoencoder, CONFIG.denoiser, "v", is_phantom=True)
+SPEC = DiffusionSpec((1, 16, 16), EYE, CONFIG.autoencoder, CONFIG.denoiser, "v", is_phantom=True)
 MOVING = replace(CONFIG, training=replace(CONFIG.training, augmentation="affine"))
 
 
@@ -170,7 +171,7 @@ def test_a_run_with_augmentation_normalises_latents_by_the_images_themselves(tmp
         training=replace(config.training, images_seen=32, augmentation="affine"),
     )
     train_only(config, RunFolder(tmp_path), quiet=True)
-    made = load_generator(RunFolder(tmp_path).generator, CPU)
+    made = load_diffusion(RunFolder(tmp_path).generator, CPU)
     with watching(tmp_path / "elsewhere", config.carbon, quiet=True) as watch:
         images = read_images(config, watch).train.voxels
     known = encode_set(made.autoencoder, images, config.autoencoder.batch_size)

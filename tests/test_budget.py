@@ -19,7 +19,8 @@ from lichen.carbon import J_PER_KWH, intensity
 from lichen.chain import Data, read_images, train_only
 from lichen.chain.expecting import look_ahead
 from lichen.chain.forecasting import Work, forecast
-from lichen.chain.training import spec_of, train_watched
+from lichen.chain.training import spec_of
+from lichen.chain.watched import watched
 from lichen.config import BudgetConfig, CarbonConfig, RunConfig
 from lichen.energy import Energy, Forecast, Interval, PhaseForecast, Trace, read_traces, total
 from lichen.energy.readings import NO_READING, Reading, measured
@@ -28,7 +29,7 @@ from lichen.presets import load_preset
 from lichen.runs import RunFolder, read_lines
 from lichen.settings import load_settings
 from lichen.training.draws import Draws
-from lichen.training.loop import Recipe
+from lichen.training.loop import Recipe, train
 from lichen.watch import Watch, watching
 
 FRANCE = intensity("FR")
@@ -167,9 +168,17 @@ def test_training_stops_with_a_checkpoint_before_the_budget_is_broken_and_goes_o
 
     def trained(folder: RunFolder, limits: BudgetConfig) -> dict[str, Tensor]:
         torch.manual_seed(0)
-        state = folder.training_state("diffusion")
         with steadily_drawing(clock, folder.path, limits) as watch:
-            return train_watched(nn.Conv2d(1, 1, 1), images, slow, recipe, state, folder, watch, ()).state_dict()
+            average = watched(
+                recipe,
+                RunConfig(),
+                folder,
+                watch,
+                lambda state, log, step, stop: train(
+                    nn.Conv2d(1, 1, 1), images, slow, recipe, state_path=state, log=log, step=step, stop=stop
+                ),
+            )
+            return average.state_dict()
 
     whole, part = (RunFolder(tmp_path / name) for name in ("whole", "part"))
     expected = trained(whole, BudgetConfig())

@@ -34,7 +34,7 @@ from lichen.runs import RunFolder, read_log
 from lichen.sampling import decode_images, draw_latents, draw_samples, missing_samples
 from lichen.settings import dump_settings, load_settings
 from lichen.team import ALONE
-from lichen.training.generator import load_generator
+from lichen.training.generator import load_diffusion
 from lichen.watch import watching
 from lichen.words import in_ten_lines, runs_table
 from warm_commands import Command
@@ -101,7 +101,7 @@ def test_every_sample_says_that_it_is_synthetic_and_where_it_comes_from(
         sidecar = json.loads((folder.samples / f"sample-{index:06}.json").read_text())
         assert sidecar["synthetic"] is True
         assert sidecar["index"] == index
-        assert sidecar["checkpoint_sha256"] == load_generator(folder.generator, torch.device("cpu")).sha256
+        assert sidecar["checkpoint_sha256"] == load_diffusion(folder.generator, torch.device("cpu")).sha256
         with Picture.open(folder.samples / f"sample-{index:06}.png") as picture:
             assert picture.mode == "I;16"
             assert picture.size == (32, 32)
@@ -112,7 +112,7 @@ def test_the_audit_is_bound_to_the_generator_and_covers_every_sample(
 ) -> None:
     folder, summary = finished
     audit = json.loads(folder.audit.read_text())
-    assert audit["inputs"]["generator"] == load_generator(folder.generator, torch.device("cpu")).sha256
+    assert audit["inputs"]["generator"] == load_diffusion(folder.generator, torch.device("cpu")).sha256
     assert {image["file"] for image in audit["images"]} == {f"sample-{i:06}.png" for i in range(10)}
     assert all(image["sha256"] == sha256_of(folder.samples / image["file"]) for image in audit["images"])
     assert summary["audit"]["verdict"] == audit["verdict"]
@@ -152,7 +152,7 @@ def test_missing_and_additional_samples_are_drawn_without_touching_the_others(
 
 
 def test_samples_of_another_batch_size_agree_within_rounding(finished: tuple[RunFolder, dict[str, Any]]) -> None:
-    generator = load_generator(finished[0].generator, torch.device("cpu"))
+    generator = load_diffusion(finished[0].generator, torch.device("cpu"))
     eight = SamplingConfig(sampler="ddpm", steps=4, batch_size=8)
     whole = decode_images(generator, draw_latents(generator, 0, eight))
     halves = [decode_images(generator, draw_latents(generator, b, replace(eight, batch_size=4))) for b in (0, 1)]
@@ -165,7 +165,7 @@ def test_indices_can_be_drawn_in_any_order_to_the_same_bytes(
     finished: tuple[RunFolder, dict[str, Any]], tmp_path: Path
 ) -> None:
     folder, _ = finished
-    generator = load_generator(folder.generator, torch.device("cpu"))
+    generator = load_diffusion(folder.generator, torch.device("cpu"))
     for indices in ([9], [2, 0]):
         draw_samples(generator, indices, tiny().sampling, tmp_path)
     whole = sample_bytes(folder)
@@ -226,7 +226,7 @@ def test_samples_of_another_seed_are_not_mixed_with_those_there(finished: tuple[
     with pytest.raises(RunError, match=r"sampling\.seed 0, now it is 5"):
         run(config, folder, command="", quiet=True)
     assert folder.config.read_text() == before
-    generator = load_generator(folder.generator, torch.device("cpu"))
+    generator = load_diffusion(folder.generator, torch.device("cpu"))
     with pytest.raises(RunError, match="was drawn with seed 0, not 5"):
         missing_samples(folder.samples, generator, config.sampling)
 

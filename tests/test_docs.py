@@ -236,7 +236,7 @@ def test_the_reference_names_every_file_of_a_run_and_every_field_in_them(reader:
         for name in first_column("## Run folder")
     ]
     found = set()
-    for run in (reader.folder / "runs" / "first", reader.folder / "runs" / "volumes"):
+    for run in (reader.folder / "runs" / name for name in ("first", "volumes", "gan")):
         for path in (path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()):
             matches = [pattern for pattern in named if pattern.fullmatch(path)]
             assert matches, f"{path} is not in the reference"

@@ -19,8 +19,8 @@ from lichen.stopping import Stopped
 from lichen.team import Team
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.draws import Draws
-from lichen.training.generator import GeneratorSpec
 from lichen.training.loop import Recipe, train
+from lichen.training.specs import DiffusionSpec
 
 CPU = torch.device("cpu")
 PLAIN = DenoiserConfig(channels=(8, 16), blocks=1, head_channels=8)
@@ -154,7 +154,7 @@ def test_an_interrupted_training_with_dropout_ends_with_the_same_bits(tmp_path: 
 def test_the_memory_of_dropout_is_in_the_estimate() -> None:
     eye = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
     specs = (
-        GeneratorSpec((1, 16, 16), eye, AutoencoderConfig(kind="none"), config, "v", is_phantom=True)
+        DiffusionSpec((1, 16, 16), eye, AutoencoderConfig(kind="none"), config, "v", is_phantom=True)
         for config in (PLAIN, DROPPING)
     )
     plain, dropping = (estimate("denoiser", spec, TrainingConfig(batch_size=4), CPU) for spec in specs)

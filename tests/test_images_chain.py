@@ -15,7 +15,7 @@ from lichen.images import read_image
 from lichen.presets import load_preset
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
-from lichen.training.generator import load_generator
+from lichen.training.generator import load_diffusion
 from lichen.watch import watching
 
 
@@ -42,7 +42,7 @@ def test_samples_have_the_spacing_and_the_intensities_of_the_images(tmp_path: Pa
         assert np.ptp(image.voxels) > 1  # not from 0 to 1
     # the audit compares what was drawn: not stretched to cubes, not normalised anew
     with watching(tmp_path, config.carbon, quiet=True) as watch:
-        generator = load_generator(folder.generator, torch.device("cpu"))
+        generator = load_diffusion(folder.generator, torch.device("cpu"))
         synthetic = audit_samples(config, read_images(config, watch), folder, generator, watch).synthetic
     for image, voxels in zip(drawn, synthetic.voxels.numpy(), strict=True):
         np.testing.assert_allclose((voxels + 1) / 2 * 800 + 100, image.voxels, atol=1e-3)

@@ -301,7 +301,8 @@ def test_a_sample_is_written_with_its_classes_and_read_back_as_the_same_tensor(
 
 def test_fewer_patients_are_a_part_of_more_and_the_held_out_stay(folders: Path) -> None:
     source = phantom_source("2d", 20)
-    held_out, before = set(), set()
+    held_out: set[frozenset[str]] = set()
+    before: set[str] = set()
     for patients in (1, 5, 12):
         train, other = split_by_patient(source, 0.4, 3, patients)
         now = {item.patient for item in train}
@@ -345,7 +346,7 @@ def test_each_class_has_a_colour_of_its_own_and_background_is_black() -> None:
 
 def test_a_description_of_before_there_were_label_maps_is_of_a_generator_without() -> None:
     from lichen.settings import from_plain
-    from lichen.training.generator import GeneratorSpec
+    from lichen.training.specs import DiffusionSpec
 
     about = {
         "image_shape": [2, 16, 16],
@@ -355,7 +356,7 @@ def test_a_description_of_before_there_were_label_maps_is_of_a_generator_without
         "objective": "v",
         "is_phantom": True,
     }
-    assert from_plain(GeneratorSpec, about).classes == ()
-    assert from_plain(GeneratorSpec, {**about, "classes": [0, 1, 4]}).classes == (0, 1, 4)
+    assert from_plain(DiffusionSpec, about).classes == ()
+    assert from_plain(DiffusionSpec, {**about, "classes": [0, 1, 4]}).classes == (0, 1, 4)
     with pytest.raises(ConfigError, match="rising numbers"):
-        from_plain(GeneratorSpec, {**about, "classes": [1, 0]})
+        from_plain(DiffusionSpec, {**about, "classes": [1, 0]})

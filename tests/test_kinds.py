@@ -30,8 +30,9 @@ from lichen.training.autoencoder import normalised
 from lichen.training.checkpoint import load_tensors, save_tensors
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.draws import Draws
-from lichen.training.generator import Generator, GeneratorSpec, load_generator, save_generator
+from lichen.training.generator import Diffusion, load_diffusion, save_diffusion
 from lichen.training.loop import Recipe, train
+from lichen.training.specs import DiffusionSpec
 from lichen.watch import watching
 from lichen.words import in_ten_lines
 
@@ -63,8 +64,10 @@ def tiny(space: Any, kind: Any, spatial_dims: int = 2) -> RunConfig:
     )
 
 
-def spec(space: Any, kind: Any) -> GeneratorSpec:
-    return spec_of(tiny(space, kind), (1, 16, 16), np.eye(4), phantom_source("2d", 4))
+def spec(space: Any, kind: Any) -> DiffusionSpec:
+    found = spec_of(tiny(space, kind), (1, 16, 16), np.eye(4), phantom_source("2d", 4))
+    assert isinstance(found, DiffusionSpec)
+    return found
 
 
 def perturbed(network: nn.Module) -> nn.Module:
@@ -76,14 +79,14 @@ def perturbed(network: nn.Module) -> nn.Module:
     return network
 
 
-def generator(path: Path, space: str, kind: str) -> Generator:
+def generator(path: Path, space: str, kind: str) -> Diffusion:
     """One whose weights are random, written to ``path`` and read back."""
     torch.manual_seed(0)
     about = spec(space, kind)
     autoencoder, denoiser = map(perturbed, about.build())
     channels = about.latent_shape[0]
-    save_generator(path, about, autoencoder, denoiser, torch.full((channels,), 0.1), torch.full((channels,), 0.6))
-    return load_generator(path, torch.device("cpu"))
+    save_diffusion(path, about, autoencoder, denoiser, torch.full((channels,), 0.1), torch.full((channels,), 0.6))
+    return load_diffusion(path, torch.device("cpu"))
 
 
 def denoiser(kind: str, channels: int = 1) -> nn.Module:
@@ -191,10 +194,10 @@ def test_a_generator_of_before_there_were_kinds_is_read_as_latent_and_standard(t
             del about["spec"][part][name]
     save_tensors(path, tensors, about)
     if space == "kl":
-        assert load_generator(path, torch.device("cpu")).spec == spec("kl", "standard")
+        assert load_diffusion(path, torch.device("cpu")).spec == spec("kl", "standard")
     else:
         with pytest.raises(CheckpointError, match="of another architecture: decoder"):
-            load_generator(path, torch.device("cpu"))
+            load_diffusion(path, torch.device("cpu"))
 
 
 def test_a_generator_that_claims_another_kind_than_its_weights_is_refused(tmp_path: Path) -> None:
@@ -206,7 +209,7 @@ def test_a_generator_that_claims_another_kind_than_its_weights_is_refused(tmp_pa
         for part in ("autoencoder", "denoiser"):
             save_tensors(path, tensors, {**about, "spec": {**about["spec"], part: other[part]}})
             with pytest.raises(CheckpointError, match="another architecture"):
-                load_generator(path, torch.device("cpu"))
+                load_diffusion(path, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_a_description_that_cannot_be_true_is_refused(tmp_path: Path, crafted: d
     tensors, about = load_tensors(path, "generator")
     save_tensors(path, tensors, {**about, "spec": {**about["spec"], **crafted}})
     with pytest.raises(CheckpointError, match="in a way that cannot be read"):
-        load_generator(path, torch.device("cpu"))
+        load_diffusion(path, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["latent.shift", "latent.scale"])
@@ -235,13 +238,13 @@ def test_a_latent_scale_of_another_type_is_refused(tmp_path: Path, name: str) ->
     tensors, about = load_tensors(path, "generator")
     save_tensors(path, {**tensors, name: tensors[name].double()}, about)
     with pytest.raises(CheckpointError, match="latent scale"):
-        load_generator(path, torch.device("cpu"))
+        load_diffusion(path, torch.device("cpu"))
 
 
 def test_without_an_autoencoder_a_memory_budget_leaves_decoding_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "g.safetensors"
     free = generator(path, "none", "standard")
-    bounded = load_generator(path, torch.device("cpu"), budget_bytes=1)
+    bounded = load_diffusion(path, torch.device("cpu"), budget_bytes=1)
     latents = torch.randn(2, *free.spec.latent_shape)
     assert torch.equal(decode_images(bounded, latents), decode_images(free, latents))
 
@@ -278,7 +281,7 @@ def test_without_an_autoencoder_sizes_need_only_suit_the_denoiser(tmp_path: Path
     assert told.value.fix == "give --images.size 18 16"
     with pytest.raises(ValueError, match="multiples of 4"):
         spec_of(tiny("kl", "standard"), (1, 18, 18), np.eye(4), phantom_source("2d", 4))
-    assert spec_of(config, (3, 18, 18), np.eye(4), phantom_source("2d", 4)).latent_shape == (3, 18, 18)
+    assert spec_of(config, (3, 18, 18), np.eye(4), phantom_source("2d", 4)).shapes_kept == ((3, 18, 18),) * 2
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +318,7 @@ def test_a_run_without_an_autoencoder_says_nothing_of_one(finished: tuple[RunFol
 def test_the_denoiser_of_a_run_without_an_autoencoder_learns_voxels(
     finished: tuple[RunFolder, dict[str, Any]],
 ) -> None:
-    made = load_generator(finished[0].generator, torch.device("cpu"))
+    made = load_diffusion(finished[0].generator, torch.device("cpu"))
     assert made.spec.latent_shape == (1, 16, 16)
     assert list(made.autoencoder.parameters()) == []
     losses = [record["loss"] for record in read_log(finished[0].log)["diffusion"]]

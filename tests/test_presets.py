@@ -30,7 +30,7 @@ from lichen.samplers import (
 from lichen.sampling import draw_latents
 from lichen.settings import dump_settings, load_settings
 from lichen.training.checkpoint import load_tensors, save_tensors
-from lichen.training.generator import load_generator
+from lichen.training.generator import load_diffusion
 
 TINY = Path(__file__).with_name("tiny.yaml")
 PRESETS: tuple[SamplingPreset, ...] = get_args(SamplingPreset)
@@ -153,7 +153,7 @@ def test_a_run_keeps_the_objective_and_what_its_preset_stood_for(flow_run: RunFo
     kept = load_settings(flow_run.config, RunConfig())
     assert kept.training.objective == "flow"
     assert asdict(SAMPLING_PRESETS["rflow-30"]).items() <= asdict(kept.sampling).items()
-    assert load_generator(flow_run.generator, torch.device("cpu")).spec.objective == "flow"
+    assert load_diffusion(flow_run.generator, torch.device("cpu")).spec.objective == "flow"
 
 
 def test_a_preset_on_the_command_line_replaces_what_the_run_said(flow_run: RunFolder, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_preset_that_the_checkpoint_does_not_support_draws_nothing(
 
 
 def test_the_sampler_itself_refuses_it_too(flow_run: RunFolder) -> None:
-    generator = load_generator(flow_run.generator, torch.device("cpu"))
+    generator = load_diffusion(flow_run.generator, torch.device("cpu"))
     with pytest.raises(ConfigError, match="ddpm"):
         draw_latents(generator, 0, SamplingConfig(sampler="ddpm"))
 
@@ -197,7 +197,7 @@ def test_a_checkpoint_from_before_there_was_a_choice_of_networks_loads_and_means
     about["spec"]["objective"] = "v"
     path = tmp_path / "old.safetensors"
     save_tensors(path, tensors, about)
-    old, new = (load_generator(file, torch.device("cpu")) for file in (path, flow_run.generator))
+    old, new = (load_diffusion(file, torch.device("cpu")) for file in (path, flow_run.generator))
     assert old.spec == replace(new.spec, objective="v")
     sampling = SamplingConfig(steps=2, batch_size=2)
     assert not torch.equal(draw_latents(old, 0, sampling), draw_latents(new, 0, sampling))

@@ -18,7 +18,7 @@ from lichen.presets import load_preset
 from lichen.settings import load_settings
 from lichen.stopping import Stopped, listening
 from lichen.team import Team
-from lichen.training.generator import GeneratorSpec
+from lichen.training.specs import DiffusionSpec
 
 TINY = Path(__file__).with_name("tiny.yaml")
 
@@ -26,7 +26,7 @@ TINY = Path(__file__).with_name("tiny.yaml")
 def work(count: int = 0) -> Work:
     config: RunConfig = load_settings(TINY, load_preset("demo", 2))
     affine = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
-    spec = GeneratorSpec((1, 32, 32), affine, config.autoencoder, config.denoiser, "v", is_phantom=True, window=())
+    spec = DiffusionSpec((1, 32, 32), affine, config.autoencoder, config.denoiser, "v", is_phantom=True, window=())
     return Work(spec, config, 60, count)
 
 

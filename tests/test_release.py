@@ -34,6 +34,7 @@ from lichen.report.data_card import data_card_page
 from lichen.runs import RunFolder
 from lichen.sampling.folder import sample_identity
 from lichen.training.generator import Generator
+from lichen.training.specs import DiffusionSpec, StyleGAN2Spec
 from lichen.workshop import workshop
 
 NAMES = ("patient-0123456789ab", "image-ba9876543210")
@@ -479,7 +480,10 @@ def test_json_that_lichen_did_not_write_stays_behind(tmp_path: Path) -> None:
 
 
 def test_the_sidecars_that_are_taken_along_are_those_that_sampling_writes() -> None:
-    written = sample_identity(cast("Generator", SimpleNamespace(sha256="a")), SamplingConfig(), 0)
+    written: set[str] = set()
+    for spec in (DiffusionSpec, StyleGAN2Spec):
+        generator = cast("Generator", SimpleNamespace(sha256="a", spec=spec))
+        written |= sample_identity(generator, SamplingConfig(), 0).keys()
     assert {"affine", *written} == SIDECAR_FIELDS
 
 

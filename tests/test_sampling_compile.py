@@ -23,12 +23,12 @@ from lichen.errors import DependencyError
 from lichen.footprint import SYNTHESIS, footprint_of
 from lichen.sampling import draw_samples
 from lichen.sampling.compiling import compiled
-from lichen.training.generator import Generator, GeneratorSpec
+from lichen.training.generator import Diffusion
+from lichen.training.specs import DiffusionSpec
 
 AFFINE = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
-SPEC = GeneratorSpec(
-    (1, 8, 8), AFFINE, AutoencoderConfig(channels=(8,), latent_channels=1), DenoiserConfig(channels=(8,)), "v", True
-)
+NETWORKS = AutoencoderConfig(channels=(8,), latent_channels=1), DenoiserConfig(channels=(8,))
+SPEC = DiffusionSpec((1, 8, 8), AFFINE, *NETWORKS, "v", is_phantom=True)
 
 
 class Damp(nn.Module):
@@ -49,8 +49,8 @@ class AsItIs(nn.Module):
         return latents
 
 
-def generator() -> Generator:
-    return Generator(SPEC, AsItIs(), Damp(), torch.zeros(1), torch.ones(1), "0" * 64)
+def generator() -> Diffusion:
+    return Diffusion(SPEC, AsItIs(), Damp(), torch.zeros(1), torch.ones(1), "0" * 64)
 
 
 def test_compiled_samples_are_those_of_the_network_as_it_is_and_compiling_is_a_phase(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def pixels(path: Path) -> NDArray[np.int64]:
 
 
 def test_a_network_that_cannot_be_compiled_is_said_with_a_fix() -> None:
-    def broken(_: Generator) -> None:
+    def broken(_: Diffusion) -> None:
         from torch._dynamo.exc import BackendCompilerFailed
 
         raise BackendCompilerFailed(lambda: None, RuntimeError("no g++"), None)

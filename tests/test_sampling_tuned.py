@@ -33,7 +33,8 @@ from lichen.sampling.compiling import BreakEven
 from lichen.sampling.tuned import keep_tuned
 from lichen.settings import load_settings
 from lichen.training.checkpoint import load_tensors, save_tensors
-from lichen.training.generator import Generator, GeneratorSpec, load_generator
+from lichen.training.generator import Diffusion, load_diffusion
+from lichen.training.specs import DiffusionSpec
 from lichen.watch import watching
 
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -149,7 +150,7 @@ class AsItIs(nn.Module):
         return latents
 
 
-def exact_generator() -> Generator:
+def exact_generator() -> Diffusion:
     shape = (1, 16, 16)
     numbers = torch.Generator().manual_seed(5)
     ramp = torch.linspace(-0.8, 0.8, 16)
@@ -158,13 +159,12 @@ def exact_generator() -> Generator:
         means + 0.05 * torch.randn(3, *shape, generator=numbers), torch.full((3,), 0.2), torch.full((3,), 1 / 3)
     )
     affine = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
-    spec = GeneratorSpec(
-        shape, affine, AutoencoderConfig(channels=(8,), latent_channels=1), DenoiserConfig(channels=(8,)), "v", True
-    )
-    return Generator(spec, AsItIs(), Exact(mixture), torch.zeros(1), torch.ones(1), "")
+    networks = AutoencoderConfig(channels=(8,), latent_channels=1), DenoiserConfig(channels=(8,))
+    spec = DiffusionSpec(shape, affine, *networks, "v", is_phantom=True)
+    return Diffusion(spec, AsItIs(), Exact(mixture), torch.zeros(1), torch.ones(1), "")
 
 
-def search(generator: Generator, tmp_path: Path, images: int = 32) -> Any:
+def search(generator: Diffusion, tmp_path: Path, images: int = 32) -> Any:
     before = SamplingConfig(count=8, sampler="ddim", schedule="time", steps=50)
     with watching(tmp_path, CarbonConfig(), quiet=True) as watch:
         return _Search(generator, before, "ddim-50", images, (), watch).search()
@@ -235,9 +235,9 @@ Call = Callable[..., tuple[int, Any]]
 
 
 def test_a_record_of_tuning_changes_the_file_and_not_the_generator_or_its_samples(checkpoint: Path) -> None:
-    before, bytes_before = load_generator(checkpoint, CPU), sha256_of(checkpoint)
+    before, bytes_before = load_diffusion(checkpoint, CPU), sha256_of(checkpoint)
     keep_tuned(checkpoint, TUNED)
-    after = load_generator(checkpoint, CPU)
+    after = load_diffusion(checkpoint, CPU)
     assert read_tuned(checkpoint) == TUNED
     assert sha256_of(checkpoint) != bytes_before
     assert after.sha256 == before.sha256
@@ -248,11 +248,11 @@ def test_a_record_of_tuning_changes_the_file_and_not_the_generator_or_its_sample
 
 def test_a_generator_of_other_weights_or_another_description_is_another_one(checkpoint: Path) -> None:
     tensors, about = load_tensors(checkpoint, "generator")
-    before = load_generator(checkpoint, CPU).sha256
+    before = load_diffusion(checkpoint, CPU).sha256
     save_tensors(checkpoint, {**tensors, "latent.shift": tensors["latent.shift"] + 1}, about)
-    shifted = load_generator(checkpoint, CPU).sha256
+    shifted = load_diffusion(checkpoint, CPU).sha256
     save_tensors(checkpoint, tensors, {**about, "spec": {**about["spec"], "window": [-100.0, 100.0]}})
-    assert len({before, shifted, load_generator(checkpoint, CPU).sha256}) == 3
+    assert len({before, shifted, load_diffusion(checkpoint, CPU).sha256}) == 3
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_tuning_a_run_keeps_what_it_found_and_is_told_with_what_it_cost(
     trained: RunFolder, call: Call, tmp_path: Path
 ) -> None:
     before = {path for path in trained.path.rglob("*") if path.is_file()}
-    identity = load_generator(trained.generator, CPU).sha256
+    identity = load_diffusion(trained.generator, CPU).sha256
     code, said = call("sample", trained.path, "--tune", "--tune.reference", "ddim-50", "--tune.images", "8", "--json")
     assert code == 0
     found = json.loads(said)
@@ -304,7 +304,7 @@ def test_tuning_a_run_keeps_what_it_found_and_is_told_with_what_it_cost(
     assert found["trials"][0]["network_calls"] < found["reference"]["steps"]
     assert found["spent"]["duration_s"] > 0
     assert found["compiling"] is None  # ten images cannot pay for it
-    assert load_generator(trained.generator, CPU).sha256 == identity
+    assert load_diffusion(trained.generator, CPU).sha256 == identity
     assert {path for path in trained.path.rglob("*") if path.is_file()} == before, "tuning leaves no files"
     phases = {line.get("phase") for line in map(json.loads, trained.traces[0].read_text().splitlines())}
     assert "tune" in phases

@@ -128,6 +128,18 @@ def test_two_processes_train_the_denoiser_that_one_trains_up_to_rounding(worked:
         torch.testing.assert_close(weights, alone[name], rtol=0, atol=2e-4)
 
 
+def test_two_processes_that_train_a_stylegan2_have_equal_weights_near_those_of_one(worked: Path) -> None:
+    alone, first, second = (load_file(worked / f"gan-{who}.safetensors") for who in ("0-of-1", "0-of-2", "1-of-2"))
+    start = load_file(worked / "gan-start-0-of-1.safetensors")
+    assert all(torch.equal(weights, second[name]) for name, weights in first.items())
+    # each takes the minibatch deviation and the mean path length over its own part of a batch
+    apart, moved = (
+        sum((weights - one[name]).square().sum().item() for name, weights in other.items()) ** 0.5
+        for one, other in ((alone, first), (start, alone))
+    )
+    assert 0 < apart < 0.3 * moved
+
+
 @pytest.mark.parametrize("kind", ["standard", "reversible"])
 def test_data_parallelism_of_torch_finds_the_gradients_of_one_process(worked: Path, kind: str) -> None:
     alone, first, second = (

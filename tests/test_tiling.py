@@ -19,7 +19,8 @@ from lichen.models.tile_plan import Chain, cheapest, least_bytes
 from lichen.models.tile_steps import steps_of
 from lichen.models.tiling import decode_tiled, encode_tiled, within
 from lichen.sampling import decode_images
-from lichen.training.generator import GeneratorSpec, load_generator, save_generator
+from lichen.training.generator import load_diffusion, save_diffusion
+from lichen.training.specs import DiffusionSpec
 
 CPU = torch.device("cpu")
 CASES = [
@@ -179,7 +180,7 @@ def test_a_budget_that_nothing_meets_is_told_the_smallest_that_works() -> None:
     encode_tiled(network, images, int(float(named) * 1e9))
 
 
-SPEC = GeneratorSpec(
+SPEC = DiffusionSpec(
     image_shape=(1, 32, 32, 32),
     affine=tuple(tuple(float(row == column) for column in range(4)) for row in range(4)),
     autoencoder=AutoencoderConfig(channels=(8, 16)),
@@ -193,12 +194,12 @@ SPEC = GeneratorSpec(
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "generator.safetensors"
-    save_generator(path, SPEC, *SPEC.build(), torch.zeros(4), torch.ones(4))
+    save_diffusion(path, SPEC, *SPEC.build(), torch.zeros(4), torch.ones(4))
     return path
 
 
 def test_a_generator_that_is_loaded_with_a_budget_decodes_the_same_images(checkpoint: Path) -> None:
-    whole, bounded = load_generator(checkpoint, CPU), load_generator(checkpoint, CPU, budget_bytes=3 * 10**6)
+    whole, bounded = load_diffusion(checkpoint, CPU), load_diffusion(checkpoint, CPU, budget_bytes=3 * 10**6)
     latents = torch.randn(1, *SPEC.latent_shape)
     assert not torch.equal(decode_images(bounded, latents), decode_images(whole, latents))  # tiles were used
     torch.testing.assert_close(decode_images(bounded, latents), decode_images(whole, latents), atol=2e-5, rtol=1e-5)

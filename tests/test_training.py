@@ -20,8 +20,9 @@ from lichen.training.batches import batch_indices
 from lichen.training.checkpoint import load_tensors, save_tensors
 from lichen.training.draws import Draws
 from lichen.training.ema import ema_decay, update_ema
-from lichen.training.generator import GeneratorSpec, load_generator
+from lichen.training.generator import load_diffusion
 from lichen.training.loop import Recipe, learning_rate, train
+from lichen.training.specs import DiffusionSpec
 
 RECIPE = Recipe(
     phase="test",
@@ -193,7 +194,7 @@ def test_a_checkpoint_cut_short_is_refused_and_left_as_it_is(tmp_path: Path, kee
     assert path.read_bytes() == cut
 
 
-SPEC = GeneratorSpec(
+SPEC = DiffusionSpec(
     image_shape=(1, 8, 8),
     affine=tuple(tuple(float(row == column) for column in range(4)) for row in range(4)),
     autoencoder=AutoencoderConfig(channels=(8,)),
@@ -216,7 +217,7 @@ def _generator(path: Path, kind: torch.dtype = torch.float32, **changes: Any) ->
 
 
 def test_a_generator_file_gives_back_its_description(tmp_path: Path) -> None:
-    assert load_generator(_generator(tmp_path / "g.safetensors"), torch.device("cpu")).spec == SPEC
+    assert load_diffusion(_generator(tmp_path / "g.safetensors"), torch.device("cpu")).spec == SPEC
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_a_generator_that_claims_the_impossible_is_refused_by_its_path(
 ) -> None:
     path = _generator(tmp_path / "g.safetensors", **changes)
     with pytest.raises(CheckpointError, match=reason) as raised:
-        load_generator(path, torch.device("cpu"))
+        load_diffusion(path, torch.device("cpu"))
     assert str(path) in raised.value.problem
 
 
@@ -297,7 +298,7 @@ def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:
     data[-5] ^= 1
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match="other numbers than were written"):
-        load_generator(path, torch.device("cpu"))
+        load_diffusion(path, torch.device("cpu"))
 
 
 def test_a_training_state_without_moments_is_refused(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lichen.audit import audit
-from lichen.config import AuditConfig, DenoiserConfig, DenoiserKind
+from lichen.config import AuditConfig, DenoiserConfig, DenoiserKind, StyleGAN2Config
 from lichen.images import ImageSet
 from lichen.models.denoiser import build_denoiser
+from lichen.models.stylegan2 import StyleGenerator, build_discriminator, build_generator
 from lichen.stopping import Stopped
 from lichen.team import Team, joined
-from lichen.training.checkpoint import load_tensors
+from lichen.training.adversarial import train_against
+from lichen.training.checkpoint import load_tensors, with_prefix
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.draws import Draws
 from lichen.training.loop import Probing, Recipe, train
@@ -113,6 +115,33 @@ def denoise(folder: Path, name: str, team: Team, images: Tensor) -> None:
         save_file(dict(average.state_dict()), folder / f"{kind}-{name}.safetensors")
 
 
+def players(generator: nn.Module, discriminator: nn.Module) -> dict[str, Tensor]:
+    """The weights of both."""
+    return {**with_prefix("average", generator.state_dict()), **with_prefix("other", discriminator.state_dict())}
+
+
+def play(folder: Path, name: str, team: Team) -> None:
+    """Train a StyleGAN2, of which each step of a team is one of all its processes."""
+    torch.manual_seed(0)
+    config = StyleGAN2Config(latent_dim=8, channels=64, most_channels=8, learning_rate=1e-4)
+    networks = (build(config, size=(8, 8), channels=1) for build in (build_generator, build_discriminator))
+    generator, discriminator = networks
+    images = torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(2)).clamp(-1, 1)
+    assert isinstance(generator, StyleGenerator)
+    save_file(players(generator, discriminator), folder / f"gan-start-{name}.safetensors")
+    average = train_against(
+        generator,
+        discriminator,
+        images,
+        config,
+        replace(RECIPE, phase="gan", images=100, learning_rate=1e-4),
+        state_path=folder / f"gan-of-{team.size}.safetensors",
+        log=lambda _: None,
+        team=team,
+    )
+    save_file(players(average, discriminator), folder / f"gan-{name}.safetensors")
+
+
 def image_set(images: Tensor, who: str) -> ImageSet:
     """Each image of a patient of its own."""
     names = tuple(f"{who}-{number}" for number in range(len(images)))
@@ -131,6 +160,7 @@ def main() -> None:
         stop(folder, name, team, images)
         probe(folder, name, team, images)
         denoise(folder, name, team, images)
+        play(folder, name, team)
         sets = (images[:7] + 0.01, images[:21], images[21:])
         made, known, held_out = (image_set(part, who) for part, who in zip(sets, ("s", "t", "r"), strict=True))
         found = audit(made, known, held_out, AuditConfig(scores=("pearson",), self_test=0), team=team)

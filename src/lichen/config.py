@@ -14,7 +14,7 @@ from tyro.conf import arg
 
 from lichen.bounds import at_least, between, channels_fit, crop_fits, positive, spacing_fits, window_fits
 from lichen.errors import ConfigError
-from lichen.samplers import SAMPLING_PRESETS, Objective, SamplerName, SamplingPreset, ScheduleName
+from lichen.samplers import SAMPLING_PRESETS, Objective, SamplerName, SamplingPreset, ScheduleName, network_calls
 from lichen.slice_rule import SliceRule
 
 Precision = Literal["fp32", "bf16"]
@@ -433,3 +433,25 @@ class RunConfig:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
+
+    @property
+    def objective(self) -> Objective | None:
+        """What the denoiser predicts; None of a model that has no denoiser."""
+        return self.training.objective if self.model.kind == "diffusion" else None
+
+    @property
+    def trainings(self) -> dict[str, int]:
+        """The trainings of a run by their phases, in order, each with the images that it is to see."""
+        seen = self.training.images_seen
+        if self.model.kind == "stylegan2":
+            return {"gan": seen}
+        if self.autoencoder.kind == "none":
+            return {"diffusion": seen}
+        return {"autoencoder": self.autoencoder.images_seen, "diffusion": seen}
+
+    @property
+    def network_calls(self) -> int:
+        """How many times the network that draws runs for each image."""
+        if self.model.kind == "stylegan2":
+            return 1
+        return network_calls(self.sampling.sampler, self.sampling.steps)

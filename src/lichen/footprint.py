@@ -8,11 +8,13 @@ from typing import Any
 
 from lichen.carbon import Footprint, Range
 
-TRAINING = ("autoencoder", "encode", "diffusion")
+TRAINING = ("autoencoder", "encode", "diffusion", "gan")
 """Phases that are done once, however many images are drawn."""
-SYNTHESIS = ("compile", "denoise", "decode")
+EACH_IMAGE = ("decode", "synthesise")
+"""Phases that take the same for each image, however many steps the sampler has."""
+SYNTHESIS = ("compile", "denoise", *EACH_IMAGE)
 """Phases that draw images; all others look at what there is."""
-_PARTS = ("training", *SYNTHESIS, "rest")
+_PARTS = ("training", "compile", "denoise", "decode", "rest")
 _NOTHING = Range(0.0, 0.0, 0.0)
 
 
@@ -34,7 +36,7 @@ def footprint_of(
         return None
     training, compiling, denoise, decode, rest = (parts.get(part, _NOTHING) for part in _PARTS)
     found = Footprint(training, denoise, decode, rest, compiling)
-    if not images or found.denoise_j.high == 0:
+    if not images or found.denoise_j.high + found.decode_j.high == 0:
         return found
     return replace(found, images=images, calls=network_calls, batch=batch_size)
 
@@ -42,4 +44,6 @@ def footprint_of(
 def _part(phase: str) -> str:
     if phase in TRAINING:
         return "training"
+    if phase in EACH_IMAGE:
+        return "decode"
     return phase if phase in SYNTHESIS else "rest"

@@ -79,7 +79,7 @@ def _wandb(folder: Path) -> Iterator[Write]:
     _empty(folder)
     mode: Any = os.environ.get("WANDB_MODE", "offline")
     run = wandb.init(project="lichen", name=folder.parent.name, dir=str(folder), mode=mode, settings={"silent": True})
-    for phase in ("autoencoder", "diffusion", "probe"):  # images seen begin anew with each phase; steps must not
+    for phase in ("autoencoder", "diffusion", "gan", "probe"):  # images seen begin anew with each phase; steps must not
         run.define_metric(f"{phase}/*", step_metric=f"{phase}/images_seen")
 
     def write(record: Record) -> None:

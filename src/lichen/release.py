@@ -201,11 +201,10 @@ def about_run(summary: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         "spacing_mm": list(images["spacing_mm"]),
         "train_images": images["train_images"],
         "train_patients": images["train_patients"],
-        "parameters": (model["autoencoder_parameters"] or 0) + model["denoiser_parameters"],
-        **{name: model[name] for name in ("denoiser_kind", "space") if name in model},  # earlier summaries have none
-        "images_seen": model["denoiser_images_seen"],
-        "sampler": sampling["sampler"],
-        "steps": sampling["steps"],
+        "parameters": sum(model.get(f"{name}_parameters") or 0 for name in ("autoencoder", "denoiser", "generator")),
+        **{name: model[name] for name in ("kind", "denoiser_kind", "space") if name in model},
+        "images_seen": model["gan_images_seen"] if "gan_images_seen" in model else model["denoiser_images_seen"],
+        **{name: sampling[name] for name in ("sampler", "steps", "truncation") if name in sampling},
         "seed": sampling["seed"],
     }
     if carbon is None:

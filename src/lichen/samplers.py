@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lichen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lichen.config import SamplingConfig
 
 Objective = Literal["v", "epsilon", "flow"]
 SamplerName = Literal["ddpm", "ddim", "rflow", "heun", "dpmpp-2m", "unipc"]
@@ -58,6 +61,19 @@ def check_sampler(sampler: SamplerName, objective: Objective) -> None:
             f"{' or '.join(_SAMPLERS_OF_SOME[sampler])}; the objective here is {objective}",
             fix=f"set --sampling.preset to one of {', '.join(usable)}",
         )
+
+
+def check_sampling(config: SamplingConfig, objective: Objective | None) -> None:
+    """Raise ConfigError for settings that a model of this objective does not know; None: a GAN, without a denoiser."""
+    if objective is not None:
+        check_sampler(config.sampler, objective)
+        if config.truncation != 1:
+            raise ConfigError(
+                f"sampling.truncation is {config.truncation:g}, and a diffusion model has no w to truncate",
+                fix="leave it out, or train with --model.kind stylegan2",
+            )
+    elif config.compile:
+        raise ConfigError("sampling.compile is on, and a StyleGAN2 has no denoiser to compile", fix="leave it out")
 
 
 def network_calls(sampler: SamplerName, steps: int) -> int:

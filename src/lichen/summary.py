@@ -18,8 +18,6 @@ from lichen.runs import RunFolder, now, read_lines, read_log
 from lichen.samplers import network_calls
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from lichen.audit import AuditResult
     from lichen.chain import Data, Quality
     from lichen.training.generator import Generator
@@ -47,9 +45,9 @@ def summarise(
         "label": data.source.label,
         "is_phantom": data.source.is_phantom,
         "images": _about_images(data),
-        "model": _about_model(config, generator, quality, images_kept(folder) or config.training.images_seen),
+        "model": _about_model(config, folder, generator, quality),
         "energy": energy,
-        "forecast": forecast_and_what_came(read_lines(folder.forecasts), energy["phases"], _units(config)),
+        "forecast": forecast_and_what_came(read_lines(folder.forecasts), energy["phases"], config.trainings),
         "sampling": _about_sampling(config, generator),
         "audit": result.as_summary(),
         "quality": {"kernel_distance": quality.distance and quality.distance.as_json()},
@@ -102,19 +100,21 @@ def _footprint(summary: dict[str, Any]) -> dict[str, Any] | None:
     """What the what-if panel of the report calculates with; None where the summary does not say enough."""
     try:
         sampling = summary["sampling"]
-        calls = [network_calls(sampling["sampler"], steps) for steps in (0, 1)]
+        calls, steps = (sampling["network_calls"], 0), None  # of a StyleGAN2, which has no steps
+        if "steps" in sampling:
+            no_step, one = (network_calls(sampling["sampler"], steps) for steps in (0, 1))
+            calls, steps = (no_step, one - no_step), sampling["steps"]
         found = footprint_of(
             summary["energy"]["phases"],
             images=sampling["count"],
             network_calls=sampling["network_calls"],
             batch_size=sampling["batch_size"],
         )
-        steps = sampling["steps"]
     except (KeyError, TypeError):
         return None
     if found is None:
         return None
-    return {**asdict(found), "steps": steps, "calls_at_no_step": calls[0], "calls_per_step": calls[1] - calls[0]}
+    return {**asdict(found), "steps": steps, "calls_at_no_step": calls[0], "calls_per_step": calls[1]}
 
 
 def energy_summary(phases: tuple[PhaseEnergy, ...], sessions: tuple[Session, ...]) -> dict[str, Any]:
@@ -138,12 +138,6 @@ def energy_summary(phases: tuple[PhaseEnergy, ...], sessions: tuple[Session, ...
     }
 
 
-def _units(config: RunConfig) -> dict[str, int]:
-    """What tells a forecast of this run from one of another: images by phase."""
-    encoded = {} if config.autoencoder.kind == "none" else {"autoencoder": config.autoencoder.images_seen}
-    return {**encoded, "diffusion": config.training.images_seen}
-
-
 def _about_images(data: Data) -> dict[str, Any]:
     train, held_out = data.train, data.held_out
     return {
@@ -159,41 +153,38 @@ def _about_images(data: Data) -> dict[str, Any]:
     }
 
 
-def _about_model(config: RunConfig, generator: Generator, quality: Quality, images_seen: int) -> dict[str, Any]:
-    """The model; what tells of the autoencoder and its latents is None where there is none."""
-    spec = generator.spec
-    encoded = spec.autoencoder.kind != "none"
+def _about_model(config: RunConfig, folder: RunFolder, generator: Generator, quality: Quality) -> dict[str, Any]:
+    """The model in figures, and what its trainings saw; what there is none of is left out or None."""
+    network = {"autoencoder": "autoencoder", "diffusion": "denoiser", "gan": "gan"}
+    seen = {**config.trainings, **images_kept(folder)}
     return {
-        "space": "latent" if encoded else "pixel",
-        "autoencoder_parameters": _parameters(generator.autoencoder) if encoded else None,
-        "denoiser_kind": spec.denoiser.kind,
-        "denoiser_parameters": _parameters(generator.denoiser),
-        "latent_shape": list(spec.latent_shape) if encoded else None,
-        "latent_scale": generator.latent_scale.tolist() if encoded else None,
-        "objective": spec.objective,
-        "autoencoder_images_seen": config.autoencoder.images_seen if encoded else None,
-        "denoiser_images_seen": images_seen,
+        **generator.about(),
+        **{f"{network[phase]}_images_seen": images for phase, images in seen.items()},
         "reconstruction_l1": quality.reconstruction_l1,
     }
 
 
-def _parameters(network: nn.Module) -> int:
-    return sum(weights.numel() for weights in network.parameters())
-
-
-def images_kept(folder: RunFolder) -> int | None:
-    """How many images the denoiser had seen where a probe ended its training; None where none did."""
+def images_kept(folder: RunFolder) -> dict[str, int]:
+    """By the phase of the training that a probe ended, how many images it had seen; empty where none was ended."""
     log = read_log(folder.log)
-    stops, losses = log.get("stop", []), log.get("diffusion", [])
+    phase = "gan" if "gan" in log else "diffusion"
+    stops, losses = log.get("stop", []), log.get(phase, [])
     if not stops or (losses and losses[-1]["images_seen"] > stops[-1]["images_seen"]):  # trained again, without a stop
-        return None
+        return {}
     kept = stops[-1].get("kept_images_seen")
-    return kept if type(kept) is int else None
+    return {phase: kept} if type(kept) is int else {}
 
 
 def _about_sampling(config: RunConfig, generator: Generator) -> dict[str, Any]:
-    calls = network_calls(config.sampling.sampler, config.sampling.steps)
-    return {**asdict(config.sampling), "network_calls": calls, "checkpoint_sha256": generator.sha256}
+    from lichen.sampling.folder import drawn_with
+
+    sampling = config.sampling
+    return {
+        "count": sampling.count,
+        **drawn_with(generator.spec, sampling),
+        "network_calls": config.network_calls,
+        "checkpoint_sha256": generator.sha256,
+    }
 
 
 def _provenance(command: str, generator: Generator) -> dict[str, Any]:
@@ -204,6 +195,6 @@ def _provenance(command: str, generator: Generator) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
-        "device": str(next(generator.denoiser.parameters()).device),
+        "device": str(generator.device),
         "threads": torch.get_num_threads(),
     }

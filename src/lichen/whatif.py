@@ -100,6 +100,7 @@ class WhatIf:
             rows.append(("", ratio_text(*_ends(self.months))))
         if self.steps:
             rows += [("", ""), *_section("steps", [(str(count), outcome) for count, outcome in self.steps])]
+        if self.samples:
             rows += [("", ""), *_section("samples", [(f"{count:,}", outcome) for count, outcome in self.samples])]
         if self.overtakes_at is not None:
             rows.append(("", f"synthesis overtakes training at {self.overtakes_at:,} images"))
@@ -159,12 +160,14 @@ def what_if_of_run(
     if not folder.config.is_file():
         raise RunError(f"{path} is no run folder", fix="give one that holds config.yaml; lichen runs lists them")
     config = load_settings(folder.config, RunConfig())
-    footprint, sampler = footprint_in(folder, config), config.sampling.sampler
-    plan = Plan(
-        images=samples,
-        calls=None if steps is None else network_calls(sampler, _at_least_two(steps)),
-        shared_over=shared_over,
-    )
+    footprint, has_steps = footprint_in(folder, config), config.objective is not None
+    if steps is not None and not has_steps:
+        raise CarbonError(f"the generator in {path} is a StyleGAN2, which draws without steps", fix="leave --steps out")
+
+    def calls(count: int) -> int:
+        return network_calls(config.sampling.sampler, _at_least_two(count))
+
+    plan = Plan(images=samples, calls=None if steps is None else calls(steps), shared_over=shared_over)
     place, pue = place_of(carbon), carbon.pue
     table = load_table() if carbon.intensity_file is None else load_table(carbon.intensity_file)
     as_run = what_if(footprint, place_of(config.carbon), config.carbon.pue)
@@ -178,8 +181,8 @@ def what_if_of_run(
         places=everywhere(footprint, carbon.month, pue, plan, table=table),
         months=_months(footprint, carbon, plan, table),
         steps=tuple(
-            (count, what_if(footprint, place, pue, replace(plan, calls=network_calls(sampler, count))))
-            for count in (STEPS if drew else ())
+            (count, what_if(footprint, place, pue, replace(plan, calls=calls(count))))
+            for count in (STEPS if drew and has_steps else ())
         ),
         samples=tuple(
             (count, what_if(footprint, place, pue, replace(plan, images=count))) for count in (SAMPLES if drew else ())
@@ -193,14 +196,13 @@ def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
 
     What was drawn after a run had finished is in neither the energy nor the number of images of its summary.
     """
-    sampling = config.sampling
     with _saying_what_is_damaged(folder):
         phases, images = _phases(folder)
         found = footprint_of(
             phases,
             images=images,
-            network_calls=network_calls(sampling.sampler, sampling.steps),
-            batch_size=sampling.batch_size,
+            network_calls=config.network_calls,
+            batch_size=config.sampling.batch_size,
         )
     if found is None:
         raise CarbonError(

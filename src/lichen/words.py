@@ -28,7 +28,7 @@ def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
         ("images", f"{summary['label']}, grid {shape}: {_images(images, 'train')} to train on"),
         ("", f"{_images(images, 'held_out')} held out"),
         ("model", _model(model)),
-        ("samples", f"{audit['tested']} by {sampling['sampler']}, {sampling['network_calls']} network calls each"),
+        ("samples", f"{audit['tested']} by {_sampler(sampling)}"),
         ("energy", _energy(energy["total"], energy["phases"])),
         ("carbon", _carbon(summary["carbon"])),
         ("verdict", VERDICTS[audit["verdict"]]),
@@ -41,11 +41,20 @@ def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
 
 def _model(model: dict[str, Any]) -> str:
     """Which networks, and how large: ``autoencoder 0.10 M and reversible denoiser 2.00 M parameters``."""
+    if model.get("kind") == "stylegan2":
+        sizes = (f"{name} {model[f'{name}_parameters'] / 1e6:.2f} M" for name in ("generator", "discriminator"))
+        return f"StyleGAN2, {' and '.join(sizes)} parameters"
     kind = model.get("denoiser_kind", "")  # summaries of earlier runs do not say it
     denoiser = f"{kind} denoiser {model['denoiser_parameters'] / 1e6:.2f} M parameters".lstrip()
     if model["autoencoder_parameters"] is None:
         return f"{denoiser}, on the voxels themselves"
     return f"autoencoder {model['autoencoder_parameters'] / 1e6:.2f} M and {denoiser}"
+
+
+def _sampler(sampling: dict[str, Any]) -> str:
+    if "sampler" not in sampling:
+        return f"one pass of the generator each, truncation {sampling['truncation']:g}"
+    return f"{sampling['sampler']}, {sampling['network_calls']} network calls each"
 
 
 def _flagged(audit: dict[str, Any]) -> str:

@@ -208,7 +208,10 @@ def _assumptions(footprint: Footprint, place: Intensity, pue: float | None, plan
 def _assumed(footprint: Footprint, place: Intensity, pue: float | None, plan: Plan) -> Iterable[str]:
     yield "the same computers, at the same speed, wherever and whenever it runs"
     if plan.images is not None or plan.calls is not None:
-        yield "the energy of denoising grows with images x network calls, that of decoding with images"
+        if footprint.denoise_j.high > 0:
+            yield "the energy of denoising grows with images x network calls, that of decoding with images"
+        else:
+            yield "the energy of synthesis grows with images"
     if plan.images is not None and footprint.rest_j.high > 0:
         yield "reading, audit and quality stay as they were measured"
     if place.month is not None and not place.note:  # the note says why the month changes nothing, or only the range

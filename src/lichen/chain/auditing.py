@@ -115,11 +115,12 @@ def through(generator: Generator) -> RoundTrip | None:
 
     None where it has none, and where it codes label maps too: the audit compares images alone.
     """
-    if generator.spec.autoencoder.kind == "none" or generator.spec.classes:
+    autoencoder = generator.bottleneck
+    if autoencoder is None or generator.spec.classes:
         return None
 
     def round_trip(images: Tensor) -> Tensor:
-        return torch.cat([restored(generator.autoencoder, batch) for batch in images.split(RESTORED_AT_ONCE)])
+        return torch.cat([restored(autoencoder, batch) for batch in images.split(RESTORED_AT_ONCE)])
 
     return round_trip
 

@@ -17,18 +17,18 @@ from lichen.training.augmentation import Transform, affine, transformed
 from lichen.training.autoencoder import autoencoder_loss, encode_images
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.draws import Draws
-from lichen.training.generator import GeneratorSpec
 from lichen.training.loop import Loss
+from lichen.training.specs import DiffusionSpec, GeneratorSpec
 
 
 def augmentation_of(spec: GeneratorSpec, training: TrainingConfig) -> Transform | None:
     """What is done to a batch of images (B, C, *S) each time before it is shown; None: nothing."""
     if training.augmentation == "none":
         return None
-    return affine(spacing_mm(np.array(spec.affine), spec.spatial_dims))
+    return affine(spacing_mm(np.array(spec.affine), spec.spatial_dims), label_map=bool(spec.classes))
 
 
-def loss_of_autoencoder(spec: GeneratorSpec, config: RunConfig) -> Loss:
+def loss_of_autoencoder(spec: DiffusionSpec, config: RunConfig) -> Loss:
     """The autoencoder's loss of a batch of training images (B, C, *S)."""
     loss = autoencoder_loss(config.autoencoder.kl_weight, config.autoencoder.crop)
     move = augmentation_of(spec, config.training)
@@ -36,7 +36,7 @@ def loss_of_autoencoder(spec: GeneratorSpec, config: RunConfig) -> Loss:
 
 
 def loss_of_denoiser(
-    spec: GeneratorSpec, config: RunConfig, device: torch.device, autoencoder: nn.Module, shift: Tensor, scale: Tensor
+    spec: DiffusionSpec, config: RunConfig, device: torch.device, autoencoder: nn.Module, shift: Tensor, scale: Tensor
 ) -> Loss:
     """The denoiser's loss of a batch of normalised latents (B, L, *s), or with augmentation of images (B, C, *S).
 
@@ -54,6 +54,6 @@ def loss_of_denoiser(
     return transformed(loss, encoded)
 
 
-def shape_shown(spec: GeneratorSpec, training: TrainingConfig) -> tuple[int, ...]:
+def shape_shown(spec: DiffusionSpec, training: TrainingConfig) -> tuple[int, ...]:
     """The shape of what ``loss_of_denoiser`` takes, without the batch."""
     return spec.latent_shape if training.augmentation == "none" else spec.image_shape

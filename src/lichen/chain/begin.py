@@ -13,7 +13,7 @@ from lichen.config import RunConfig, TrainingConfig
 from lichen.errors import DependencyError, RunError
 from lichen.mirror import check_mirrors
 from lichen.runs import RunFolder
-from lichen.samplers import check_sampler
+from lichen.samplers import check_sampling
 from lichen.settings import dump_settings, flatten, load_settings
 from lichen.team import Team
 
@@ -52,7 +52,7 @@ def begin(config: RunConfig, folder: RunFolder, team: Team) -> RunConfig:
     choose others, and the weights would not fit.
     """
     check_mirrors(config.training.mirror)
-    check_sampler(config.sampling.sampler, config.training.objective)
+    check_sampling(config.sampling, config.objective)
     if config.memory.budget_gb is not None and has_weights(folder) and folder.config.exists():
         config = with_measures(config, load_settings(folder.config, RunConfig()))
     if team.leads:

@@ -21,8 +21,12 @@ from lichen.images import (
 )
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
+from lichen.models.stylegan2 import check_size
 from lichen.runs import RunFolder
 from lichen.watch import Watch
+
+GAN_STEP = 4
+"""Sides that are chosen for a StyleGAN2 are multiples of this; not all of them fit it."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,15 @@ def grid_of(config: RunConfig, source: Source) -> tuple[int, ...]:
     """The grid in voxels of a run's images from ``source``, which its networks can divide and its crops fit into.
 
     Raises:
-        ConfigError: a size or a crop is named that does not do.
+        ConfigError: a size or a crop is named that does not do, or a StyleGAN2 is to make volumes.
     """
     images, crop = config.images, config.autoencoder.crop
-    multiple = autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser)
-    size = choose_size(source, images.size, multiple=multiple, spacing_mm=images.spacing, skip_bad=images.skip_bad)
+    choose = partial(choose_size, source, images.size, spacing_mm=images.spacing, skip_bad=images.skip_bad)
+    if config.model.kind == "stylegan2":
+        size = choose(multiple=GAN_STEP if images.size is None else 1)
+        check_size(size)
+        return size
+    size = choose(multiple=autoencoders.downsampling(config.autoencoder) * denoisers.downsampling(config.denoiser))
     if crop is not None and (len(crop) != len(size) or any(c > side for c, side in zip(crop, size, strict=True))):
         raise ConfigError(
             f"autoencoder.crop is {' '.join(map(str, crop))}; the images are of {' '.join(map(str, size))} voxels",

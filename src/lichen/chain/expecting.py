@@ -16,7 +16,6 @@ from lichen.config import MemoryConfig, RunConfig, SamplingConfig
 from lichen.energy import Forecast, find_meters
 from lichen.report.formats import duration
 from lichen.runs import RunFolder, append_line, now, read_lines
-from lichen.samplers import network_calls
 from lichen.sampling import missing_samples
 from lichen.settings import dump_settings, from_plain
 from lichen.training.generator import Generator
@@ -38,11 +37,9 @@ def look_ahead(
     spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source, data.train.classes)
     trained = folder.generator.exists()
     work = Work(spec, config, 0 if trained else len(data.train.voxels), config.sampling.count if samples else 0)
-    done: dict[str, float] = {
-        phase: images_seen(folder.training_state(phase)) for phase in ("autoencoder", "diffusion")
-    }
+    done: dict[str, float] = {phase: images_seen(folder.training_state(phase)) for phase in config.trainings}
     there = sum(1 for _ in folder.samples.glob("sample-*.json"))
-    _expect(work, {**done, **_drawn(config.sampling, there)}, folder.forecasts, device, watch)
+    _expect(work, {**done, **_drawn(config, there)}, folder.forecasts, device, watch)
 
 
 def look_ahead_of_samples(
@@ -57,11 +54,10 @@ def look_ahead_of_samples(
     missing = len(missing_samples(folder, generator, config))
     if missing <= LEAST_FORECAST * config.batch_size and not watch.budget:
         return
-    spec = generator.spec
-    settings = RunConfig(autoencoder=spec.autoencoder, denoiser=spec.denoiser, sampling=config, memory=memory)
-    work = Work(spec, settings, 0, config.count)
+    settings = replace(generator.spec.settings(), sampling=config, memory=memory)
+    work = Work(generator.spec, settings, 0, config.count)
     home = watch.trace.path.parent
-    _expect(work, _drawn(config, config.count - missing), RunFolder(home).forecasts, device, watch)
+    _expect(work, _drawn(settings, config.count - missing), RunFolder(home).forecasts, device, watch)
 
 
 def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device, watch: Watch) -> None:
@@ -90,9 +86,10 @@ def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device
     watch.expect(found, done)
 
 
-def _drawn(config: SamplingConfig, images: int) -> dict[str, float]:
-    calls = images * network_calls(config.sampler, config.steps)
-    return {"compile": float(images >= config.count), "denoise": calls, "decode": images}
+def _drawn(config: RunConfig, images: int) -> dict[str, float]:
+    """How much of each phase of synthesis is done where ``images`` are there, of whatever kind of generator."""
+    compiled = float(images >= config.sampling.count)
+    return {"compile": compiled, "denoise": images * config.network_calls, "decode": images, "synthesise": images}
 
 
 def _plan(work: Work, device: torch.device, processes: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from lichen.chain.data import Data
 from lichen.chain.measures import AS_IT_IS, Trained, measures, together, trained_networks
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig, TrainingConfig
-from lichen.errors import BudgetError
+from lichen.errors import BudgetError, ConfigError
 from lichen.memory import (
     Option,
     TrainingMemory,
@@ -33,7 +33,7 @@ from lichen.settings import dump_settings
 from lichen.training.autoencoder import autoencoder_loss
 from lichen.training.denoiser import denoiser_loss
 from lichen.training.draws import Draws
-from lichen.training.generator import GeneratorSpec
+from lichen.training.specs import DiffusionSpec, GeneratorSpec, StyleGAN2Spec
 from lichen.watch import Watch
 
 BATCH_SIZE = {"autoencoder": "--autoencoder.batch-size", "denoiser": "--training.batch-size"}
@@ -60,8 +60,16 @@ class MemoryTable:
 
         Raises:
             BudgetError: no option of some network fits.
+            ConfigError: there is a budget for a StyleGAN2, which has no options.
         """
         budget_gb = self.config.memory.budget_gb
+        if not self.options and budget_gb is None:
+            return {}
+        if not self.options:
+            raise ConfigError(
+                "--memory.budget-gb chooses among ways to train an autoencoder and a denoiser; a StyleGAN2 has one way",
+                fix=f"leave it out; to take less memory use {self.smaller('denoiser')}",
+            )
         found = self.within(math.inf if budget_gb is None else budget_gb * 1e9)
         if found is None:
             least = gigabytes_up(smallest_budget(self.options))
@@ -110,7 +118,9 @@ class MemoryTable:
         )
 
     def lines(self, chosen: Mapping[Trained, Option]) -> list[str]:
-        """The table for people, with what was ``chosen`` if there is a budget."""
+        """The table for people, with what was ``chosen`` if there is a budget; no line where nothing is estimated."""
+        if not self.options:
+            return []
         budget_gb = self.config.memory.budget_gb
         rows = [("training", "by", "peak", "compute", "fits", "weights + gradients + optimiser + activations")]
         for network, options in self.options.items():
@@ -187,7 +197,12 @@ def table_of_run(config: RunConfig, data: Data, folder: RunFolder, device: torch
 def reckon(
     spec: GeneratorSpec, config: RunConfig, device: torch.device, *, processes: int = 1, begun: bool = False
 ) -> MemoryTable:
-    """Estimate every way to train the networks of a run; takes seconds, no memory and no random numbers."""
+    """Estimate every way to train the networks of a run; takes seconds, no memory and no random numbers.
+
+    Of a StyleGAN2 nothing is estimated.
+    """
+    if isinstance(spec, StyleGAN2Spec):  # its step is of two networks and differentiates twice
+        return MemoryTable(config, device, {}, begun)
     options = {
         network: [
             Option(name, way.training.precision, _of_way(network, spec, way, device, processes))
@@ -203,15 +218,14 @@ def _ways(config: RunConfig, network: Trained, device: torch.device, *, begun: b
 
 
 def _of_way(
-    network: Trained, spec: GeneratorSpec, way: RunConfig, device: torch.device, processes: int
+    network: Trained, spec: DiffusionSpec, way: RunConfig, device: torch.device, processes: int
 ) -> TrainingMemory:
-    spec = replace(spec, autoencoder=way.autoencoder, denoiser=way.denoiser)
-    return estimate(network, spec, way.training, device, processes)
+    return estimate(network, spec.with_networks_of(way), way.training, device, processes)
 
 
 @lru_cache(maxsize=32)
 def estimate(
-    network: Trained, spec: GeneratorSpec, training: TrainingConfig, device: torch.device, processes: int = 1
+    network: Trained, spec: DiffusionSpec, training: TrainingConfig, device: torch.device, processes: int = 1
 ) -> TrainingMemory:
     """The memory of a step of one network's training, with the averaged weights, in each of so many processes."""
     layout = fast_layout(_shape(network, spec)[1:], device)
@@ -225,7 +239,7 @@ def estimate(
     )
 
 
-def measure(network: Trained, spec: GeneratorSpec, training: TrainingConfig, device: torch.device) -> TrainingMemory:
+def measure(network: Trained, spec: DiffusionSpec, training: TrainingConfig, device: torch.device) -> TrainingMemory:
     """What ``estimate`` foretells, of a real step on ``device``."""
     layout = fast_layout(_shape(network, spec)[1:], device)
     batch, loss = _step(network, spec, training, device, layout)
@@ -235,7 +249,7 @@ def measure(network: Trained, spec: GeneratorSpec, training: TrainingConfig, dev
 
 def _step(
     network: Trained,
-    spec: GeneratorSpec,
+    spec: DiffusionSpec,
     training: TrainingConfig,
     device: torch.device,
     layout: torch.memory_format,
@@ -259,7 +273,7 @@ def _step(
     return lambda: torch.zeros(part.stop, *shape, device=device).to(memory_format=layout), of_batch
 
 
-def _shape(network: Trained, spec: GeneratorSpec) -> tuple[int, ...]:
+def _shape(network: Trained, spec: DiffusionSpec) -> tuple[int, ...]:
     return spec.image_shape if network == "autoencoder" else spec.latent_shape
 
 

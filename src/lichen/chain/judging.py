@@ -33,14 +33,14 @@ def judge_quality(generator: Generator, data: Data, synthetic: ImageSet, step: S
     enough = all(len(set(images.patients)) >= LEAST_PATIENTS for images in sets)
     enough &= len(synthetic.names) >= LEAST_COMPARED
     distance = kernel_distance(*sets, step=step) if enough else None
-    if generator.spec.autoencoder.kind == "none":
+    if generator.bottleneck is None:
         return Quality(distance, None)
-    error = reconstruction_l1(generator.autoencoder, data.held_out.voxels[:MOST_RESTORED], batch_size=4, step=step)
+    error = reconstruction_l1(generator.bottleneck, data.held_out.voxels[:MOST_RESTORED], batch_size=4, step=step)
     return Quality(distance, error)
 
 
 def quality_steps(generator: Generator, data: Data, synthetic: ImageSet) -> int:
     """How many images a progress bar over ``judge_quality`` counts."""
     made, real = len(synthetic.names), len(data.held_out.names)
-    restored = 0 if generator.spec.autoencoder.kind == "none" else min(real, MOST_RESTORED)
+    restored = 0 if generator.bottleneck is None else min(real, MOST_RESTORED)
     return made + real + min(made, len(data.train.names)) + restored

@@ -26,7 +26,7 @@ from lichen.progress import Step, silent
 from lichen.runs import RunFolder
 from lichen.seeds import mix_seed
 from lichen.training.autoencoder import encode_images
-from lichen.training.generator import Generator, load_generator
+from lichen.training.generator import Diffusion, load_diffusion
 from lichen.watch import Watch
 
 LEVELS = 8
@@ -40,10 +40,12 @@ def membership_of_run(
     """What the generator in ``folder`` gives away of its training patients; ``config`` holds the run's settings.
 
     Raises:
-        CheckpointError: the run has no finished generator.
+        CheckpointError: the run has no finished generator, or one without a denoiser.
         RunError: the images are not those that the run was trained on.
     """
-    generator = load_generator(folder.generator, device, config.memory.budget_bytes)
+    generator = load_diffusion(
+        folder.generator, device, config.memory.budget_bytes, to="asking a generator for its patients (--model)"
+    )
     data = read_images(config, watch)
     check_bound(data.train, folder)
     images = len(members_of(data, seed)) + len(data.held_out.names)
@@ -51,7 +53,7 @@ def membership_of_run(
         return membership_of(generator, data, seed=seed, step=step)
 
 
-def membership_of(generator: Generator, data: Data, *, seed: int = 0, step: Step = silent) -> Membership:
+def membership_of(generator: Diffusion, data: Data, *, seed: int = 0, step: Step = silent) -> Membership:
     """Compare held-out patients with as many training patients, chosen by ``seed``; ``step`` counts the images of both.
 
     Each noise level's losses are divided by their mean over all images: no level outweighs the others, and it does not
@@ -84,13 +86,13 @@ def members_of(data: Data, seed: int) -> list[int]:
 
 @torch.inference_mode()
 def denoising_losses(
-    generator: Generator, images: Tensor, *, seed: int = 0, levels: int = LEVELS, step: Step = silent
+    generator: Diffusion, images: Tensor, *, seed: int = 0, levels: int = LEVELS, step: Step = silent
 ) -> NDArray[np.float64]:
     """Mean squared error of the denoiser for each of ``images`` (N, C, *S) at each noise level, (N, levels).
 
     All images meet the same noise, one at each level, so that they differ by what they are and not by luck.
     """
-    device = next(generator.denoiser.parameters()).device
+    device = generator.device
     process_levels = process_of(generator.spec.objective).levels
     timesteps = [int((level + 0.5) * len(process_levels) / levels) for level in range(levels)]
     noises = [

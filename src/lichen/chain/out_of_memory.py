@@ -32,8 +32,14 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 def training_does_not_fit(table: MemoryTable) -> TrainingError:
     """The cheapest plan of ``table`` that takes less than what has just failed and no more than there is."""
+    there = memory_of(table.device)
+    if not table.options:
+        return TrainingError(
+            f"training does not fit into the memory of the {table.device.type} ({gigabytes(there)})",
+            fix=f"use {table.smaller('denoiser')}",
+        )
     now = {network: options[0].memory.peak_bytes for network, options in table.options.items()}
-    most, there = max(now.values()), memory_of(table.device)
+    most = max(now.values())
     takes = " and ".join(f"the {network} {gigabytes(peak)}" for network, peak in now.items())
     problem = f"training does not fit into the memory of the {table.device.type} ({gigabytes(there)}): by estimate "
     problem += f"{takes} for the tensors of a step"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-
-import torch
 
 from lichen.budget import Budget
 from lichen.carbon import (
@@ -31,14 +30,17 @@ from lichen.chain.out_of_memory import explaining, training_does_not_fit
 from lichen.chain.training import spec_of
 from lichen.config import RunConfig
 from lichen.energy import NO_READING, Energy, Forecast, find_meters
-from lichen.footprint import SYNTHESIS, TRAINING
+from lichen.footprint import EACH_IMAGE, SYNTHESIS, TRAINING
 from lichen.images import MOST_PEEKED, load_set, open_source, split_by_patient
 from lichen.memory import Option, TrainingMemory, gigabytes
 from lichen.place import place_of
-from lichen.report.formats import duration, whole
-from lichen.samplers import check_sampler, network_calls
+from lichen.report.formats import duration, plural, whole
+from lichen.samplers import check_sampling
 from lichen.team import ALONE
+from lichen.training.specs import DiffusionSpec
 
+TRAINED = {"autoencoder": "autoencoder", "diffusion": "denoiser", "gan": "StyleGAN2"}
+"""What each training trains."""
 BYTES_PER_VALUE = 4
 """Images and latents are kept as float32."""
 
@@ -65,9 +67,7 @@ class Prediction:
         probed = self.found.peak_memory_bytes
         if probed is None or self.device != "cpu":
             return probed
-        values = self.work.train_images * sum(
-            int(torch.Size(shape).numel()) for shape in (self.work.spec.image_shape, self.work.spec.latent_shape)
-        )
+        values = self.work.train_images * sum(map(math.prod, self.work.spec.shapes_kept))
         return probed + BYTES_PER_VALUE * values
 
     def check_budget(self) -> str | None:
@@ -78,10 +78,9 @@ class Prediction:
     def overtakes_at(self) -> int | None:
         """From how many images on synthesis takes more energy than training; None where that cannot be told."""
         training, once, denoise, decode = (
-            self._energy_j(phases) for phases in (TRAINING, ("compile",), ("denoise",), ("decode",))
+            self._energy_j(phases) for phases in (TRAINING, ("compile",), ("denoise",), EACH_IMAGE)
         )
         sampling = self.config.sampling
-        calls = network_calls(sampling.sampler, sampling.steps)
         return overtakes_at(
             Footprint(
                 training,
@@ -89,7 +88,7 @@ class Prediction:
                 decode,
                 compile_j=once,
                 images=sampling.count,
-                calls=calls,
+                calls=self.config.network_calls,
                 batch=sampling.batch_size,
             )
         )
@@ -136,16 +135,15 @@ class Prediction:
     def __str__(self) -> str:
         """The forecast in lines for people."""
         config, found = self.config, self.found
-        calls = network_calls(config.sampling.sampler, config.sampling.steps)
-        seen = {"autoencoder": config.autoencoder.images_seen, "denoiser": config.training.images_seen}
-        if config.autoencoder.kind == "none":
-            del seen["autoencoder"]
-        plan = " and ".join(f"{name} {whole(images)}" for name, images in seen.items())
+        calls = "one pass of the generator"
+        if config.objective is not None:
+            calls = plural(config.network_calls, "network call")
+        plan = " and ".join(f"{TRAINED[phase]} {whole(images)}" for phase, images in config.trainings.items())
         time, energy, carbon_g = found.duration_s, found.energy, self.carbon_g(found.energy)
         energy_span = energy_range_text(energy.low_j, energy.energy_j, energy.high_j)
         memory = self.peak_memory_bytes
         rows = [
-            ("plan", f"{plan} images seen; {whole(config.sampling.count)} samples of {calls} network calls"),
+            ("plan", f"{plan} images seen; {whole(config.sampling.count)} samples of {calls}"),
             ("time", f"{duration(time.estimate)} ({duration(time.low)} to {duration(time.high)})"),
             ("energy", f"{energy_text(energy.energy_j)} ({energy_span})"),
             ("carbon", "not measured" if carbon_g is None else self._carbon(carbon_g)),
@@ -155,8 +153,12 @@ class Prediction:
             ("probed", f"{duration(found.probe_s)} of the real steps, on this machine; brackets: 90 % intervals"),
         ]
         lines = [f"{name:<9} {text}" for name, text in rows]
-        estimated = "memory of a training step's tensors in each way, by estimate; compute against the first way:"
         table = [f"  {line}" for line in self.memory.lines(self.chosen)]
+        if not table:
+            return "\n".join(
+                [*lines, "", "the memory of a StyleGAN2's training step is not estimated, but measured above"]
+            )
+        estimated = "memory of a training step's tensors in each way, by estimate; compute against the first way:"
         return "\n".join([*lines, "", estimated, *table, *self._chosen()])
 
     def _chosen(self) -> list[str]:
@@ -200,7 +202,7 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
     Raises:
         LichenError: a setting or an image cannot be used.
     """
-    check_sampler(config.sampling.sampler, config.training.objective)
+    check_sampling(config.sampling, config.objective)
     config = replace(
         config,
         sampling=replace(config.sampling, count=samples or config.sampling.count),
@@ -212,11 +214,12 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
         table = reckon(work.spec, config, device)
         chosen = table.chosen()
         config = table.settings(chosen)
-        spec = replace(work.spec, autoencoder=config.autoencoder, denoiser=config.denoiser)
+        spec = work.spec.with_networks_of(config)
         work = replace(work, spec=spec, config=config)
         with explaining(lambda: training_does_not_fit(table)):
-            found = forecast(work, device, find_meters())
-            came = {network: measure(network, spec, config.training, device) for network in chosen}
+            found, came = forecast(work, device, find_meters()), dict[Trained, TrainingMemory]()
+            if isinstance(spec, DiffusionSpec):
+                came = {network: measure(network, spec, config.training, device) for network in chosen}
         return Prediction(config, work, found, place, device.type, table, chosen, came)
 
 

@@ -1,4 +1,4 @@
-"""Probes while the denoiser is trained: samples of the averaged network, scored against training patients.
+"""Probes while a generator is trained: samples of the averaged network, scored against training patients.
 
 The energy of probes is in the trace under the training's own phase: they are a part of what that training costs.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,10 @@ from lichen.audit.probe import Reading, Yardstick, yardstick
 from lichen.chain.data import Data
 from lichen.config import RunConfig, SamplingConfig
 from lichen.images import ImageSet
-from lichen.sampling import decode_images, draw_latents
+from lichen.sampling import draw_images
 from lichen.seeds import mix_seed
-from lichen.training.autoencoder import Latents, reconstruct
-from lichen.training.generator import Generator, GeneratorSpec
+from lichen.training.autoencoder import reconstruct
+from lichen.training.generator import Generator
 from lichen.training.loop import Log, Probing
 from lichen.watch import Watch
 
@@ -37,8 +38,8 @@ class Probes:
     """Makes of the settings what the training loop asks."""
 
     config: RunConfig
-    draw: Callable[[nn.Module], Tensor]
-    """Averaged denoiser -> ``probe.samples`` synthetic images (B, C, *S), without label maps."""
+    draw: Callable[[Any], Tensor]
+    """Averaged network -> ``probe.samples`` synthetic images (B, C, *S), without label maps."""
     ready: Callable[[], Yardstick]
     """Called once, before the first probe."""
     watch: Watch
@@ -93,26 +94,27 @@ def probes_planned(config: RunConfig) -> int:
 
 
 def make_probes(
-    config: RunConfig, data: Data, spec: GeneratorSpec, autoencoder: nn.Module, latents: Latents, watch: Watch
+    config: RunConfig, data: Data, made: Callable[[Any], Generator], bottleneck: nn.Module | None, watch: Watch
 ) -> Probes:
-    """Probes with the images of a run: calibrated on held-out patients who went through the autoencoder, if any."""
+    """Probes with the images of a run: calibrated on held-out patients who went through the ``bottleneck``, if any.
+
+    ``made`` makes a generator of the averaged network of the training.
+    """
     settings = config.probe
     sampling = SamplingConfig(
         count=settings.samples, steps=STEPS, batch_size=BATCH_SIZE, seed=mix_seed(config.training.seed, "probe")
     )
-
-    images = spec.image_shape[0] - bool(spec.classes)  # label maps take no part, as in the audit
+    images = data.train.voxels.shape[1] - bool(data.train.classes)  # label maps take no part, as in the audit
 
     def draw(average: nn.Module) -> Tensor:
-        generator = Generator(spec, autoencoder, average, latents.shift, latents.scale, sha256="")
-        batches = range(math.ceil(settings.samples / BATCH_SIZE))
-        drawn = [decode_images(generator, draw_latents(generator, batch, sampling)) for batch in batches]
-        return torch.cat(drawn)[: settings.samples, :images]
+        generator, batches = made(average), range(math.ceil(settings.samples / BATCH_SIZE))
+        drawn = torch.cat([draw_images(generator, batch, sampling) for batch in batches])
+        return drawn[: settings.samples, :images]
 
     def ready() -> Yardstick:
         held_out = one_of_each(data.held_out)
-        if config.autoencoder.kind != "none":
-            held_out = reconstruct(autoencoder, held_out, config.autoencoder.batch_size)
+        if bottleneck is not None:
+            held_out = reconstruct(bottleneck, held_out, config.autoencoder.batch_size)
         return yardstick(SCORE, data.train.voxels[:, :images], data.train.patients, held_out[:, :images])
 
     return Probes(config, draw, ready, watch)

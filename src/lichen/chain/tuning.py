@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lichen.chain.forecasting import pace_of_calls
 from lichen.chain.out_of_memory import explaining, is_out_of_memory, memory_of, sampling_does_not_fit
+from lichen.chain.paces import pace_of_calls
 from lichen.config import MemoryConfig, SamplingConfig
 from lichen.energy import NO_READING, Energy, Meter, Pace, Stopwatch, find_meters
 from lichen.errors import CheckpointError, ConfigError, DependencyError, RunError
@@ -30,7 +30,7 @@ from lichen.sampling.choice import Setting, candidates, cheapest, gets_worse, pa
 from lichen.sampling.compiling import BreakEven
 from lichen.sampling.draw import compile_denoiser
 from lichen.sampling.tuned import Reference, Tuned, keep_tuned
-from lichen.training.generator import Generator, load_generator
+from lichen.training.generator import Diffusion, load_diffusion
 from lichen.watch import Watch
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def tune(
     if checkpoint.exists() and not os.access(checkpoint.parent, os.W_OK):
         raise CheckpointError(f"{checkpoint.parent} cannot be written", fix="copy the checkpoint to another folder")
     begun_s = time.perf_counter()
-    generator = load_generator(checkpoint, device, memory.budget_bytes)
+    generator = load_diffusion(checkpoint, device, memory.budget_bytes, to="--tune")
     with watch.trace.phase("tune"), explaining(lambda: sampling_does_not_fit(before, device)):
         found = _Search(generator, before, reference, images, find_meters(), watch).search()
         keep_tuned(checkpoint, found.tuned)
@@ -150,7 +150,7 @@ class _Search:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: Diffusion,
         before: SamplingConfig,
         reference: Reference,
         images: int,
@@ -159,7 +159,7 @@ class _Search:
     ) -> None:
         self._generator, self._before, self._images = generator, before, images
         self._meters, self._watch, self._name = meters, watch, reference
-        self._device = next(generator.denoiser.parameters()).device
+        self._device = generator.device
         self._reference = Setting("ddim", "time", int(reference.removeprefix("ddim-")))
 
     def search(self) -> Tuning:

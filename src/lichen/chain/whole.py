@@ -19,11 +19,12 @@ from lichen.config import MemoryConfig, RunConfig, SamplingConfig
 from lichen.footprint import SYNTHESIS
 from lichen.report import write_report
 from lichen.runs import RunFolder
-from lichen.samplers import check_sampler
+from lichen.samplers import check_sampling
 from lichen.sampling import draw_samples, images_drawn, missing_samples
 from lichen.summary import summarise
 from lichen.team import ALONE, Team
 from lichen.training.generator import Generator, load_generator
+from lichen.training.specs import GeneratorSpec
 from lichen.watch import Watch, watching
 
 
@@ -85,26 +86,25 @@ def sample_only(
     device: torch.device,
     watch: Watch,
     memory: MemoryConfig = MemoryConfig(),  # noqa: B008 (frozen)
-) -> int:
-    """Draw the samples of ``checkpoint`` that ``folder`` lacks; return how many that were.
+) -> tuple[GeneratorSpec, int]:
+    """Draw the samples of ``checkpoint`` that ``folder`` lacks; return what it is, and how many that were.
 
-    Raises ConfigError for a sampler that the checkpoint's objective does not support.
+    Raises ConfigError for settings that the checkpoint's kind of generator does not know.
     """
     generator = load_generator(checkpoint, device, memory.budget_bytes)
-    check_sampler(config.sampler, generator.spec.objective)
+    check_sampling(config, generator.spec.objective)
     with explaining(lambda: sampling_does_not_fit(config, device)):
         look_ahead_of_samples(generator, config, memory, folder, device, watch)
-    return draw_missing(generator, config, folder, watch)
+    return generator.spec, draw_missing(generator, config, folder, watch)
 
 
 def draw_missing(generator: Generator, config: SamplingConfig, folder: Path, watch: Watch) -> int:
     """Draw the samples that ``folder`` lacks, under one bar for both phases; return how many that were."""
     missing, team = missing_samples(folder, generator, config), watch.team
-    device = next(generator.denoiser.parameters()).device
     team.wait()  # all have looked before one draws
     if missing:
         bar = watch.bar("sampling", images_drawn(missing, config, team), SYNTHESIS)
-        with explaining(lambda: sampling_does_not_fit(config, device)), bar as step:
+        with explaining(lambda: sampling_does_not_fit(config, generator.device)), bar as step:
             draw_samples(generator, missing, config, folder, phase=watch.trace.phase, step=step, team=team)
     team.wait()
     return len(missing)

@@ -113,8 +113,7 @@ def sample(arguments: list[str]) -> int:
     from lichen.chain import at_work, holding, sample_only
     from lichen.config import TrainingConfig
     from lichen.runs import RunFolder
-    from lichen.sampling import begun_settings, drawn_with, read_tuned
-    from lichen.sampling.choice import Setting
+    from lichen.sampling import begun_settings, drawn_with, how_drawn, read_tuned
     from lichen.watch import watching
 
     is_run = options.model.is_dir()
@@ -134,7 +133,7 @@ def sample(arguments: list[str]) -> int:
     with joined() as team:
         watch_with = watching(home.path, options.carbon, quiet=options.quiet, team=team, budget=options.budget)
         with at_work(TrainingConfig(device=options.device), team) as device, holding(home, team), watch_with as watch:
-            drawn = sample_only(checkpoint, options.sampling, folder, device, watch, options.memory)
+            spec, drawn = sample_only(checkpoint, options.sampling, folder, device, watch, options.memory)
             cost = watch.grams_spent()
     if not team.leads:
         return 0
@@ -143,9 +142,8 @@ def sample(arguments: list[str]) -> int:
     else:
         next_command = ["lichen", "audit", "--help"]
     sampling = options.sampling
-    result = {"folder": str(folder), "count": sampling.count, "drawn": drawn, **drawn_with(sampling)}
-    how = f"{Setting(sampling.sampler, sampling.schedule, sampling.steps)} in batches of {sampling.batch_size}"
-    how += ", compiled" if sampling.compile else ""
+    result = {"folder": str(folder), "count": sampling.count, "drawn": drawn, **drawn_with(spec, sampling)}
+    how = how_drawn(spec, sampling)
     how += ", as the checkpoint was tuned" if tuned is not None and tuned.settings(sampling) == sampling else ""
     lines = [
         f"samples  {sampling.count} synthetic images in {folder}, {drawn} of them drawn now",

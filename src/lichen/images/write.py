@@ -18,7 +18,7 @@ from lichen.images.pictures import png_bytes
 SIDECAR_FIELDS = frozenset(
     {
         *("synthetic", "checkpoint_sha256", "sampler", "schedule", "steps", "batch_size", "compile", "seed", "index"),
-        *("affine", "classes"),
+        *("truncation", "affine", "classes"),
     }
 )
 """What a sidecar of lichen's own samples says: nothing of any patient."""

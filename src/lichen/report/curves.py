@@ -12,6 +12,13 @@ from lichen.report.evidence import Facts
 from lichen.report.formats import figure, plural
 
 _TITLES = {"autoencoder": "Autoencoder", "diffusion": "Diffusion"}
+_GAME = {
+    "generator_loss": ("Generator", "loss", "It is low where the discriminator takes synthetic images for real."),
+    "discriminator_loss": ("Discriminator", "loss", "1.39 where it cannot tell real images from synthetic ones."),
+    "r_t": ("Overfitting of the discriminator", "r_t", "Mean sign of its output on real images; 1: it knows them all."),
+    "ada_p": ("Augmentation", "probability", "How often what the discriminator sees is changed, adapted to r_t."),
+}
+"""What is logged of two networks that play against each other: title, axis, and how to read it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ def curves_section(log: Mapping[str, Sequence[object]]) -> tuple[Curve, ...]:
     curves = tuple(
         _curve(phase, title, _points(log[phase], "loss")) for phase, title in _TITLES.items() if phase in log
     )
+    curves += _game(log.get("gan", ()))
     curves += _probes(log)
     return curves if any(curve.chart for curve in curves) else ()
 
@@ -40,17 +48,30 @@ def _points(records: Sequence[object], name: str) -> list[tuple[float, float]]:
 def _curve(phase: str, title: str, points: list[tuple[float, float]]) -> Curve:
     if not points:
         return Curve(title, None, "No loss was logged.")
+    return _line(f"loss-{phase}", title, "loss", "", points)
+
+
+def _line(name: str, title: str, axis: str, meaning: str, points: list[tuple[float, float]]) -> Curve:
     (_, first), (seen, last) = points[0], points[-1]
-    words = f"From {_loss(first)} to {_loss(last)} over {plural(seen, 'image')} seen, repeats included."
+    words = f"From {_loss(first)} to {_loss(last)} over {plural(seen, 'image')} seen, repeats included.{meaning}"
     chart = line_chart(
         points,
-        name=f"loss-{phase}",
-        title=f"Loss of the {title.lower()} training",
+        name=name,
+        title=f"Loss of the {title.lower()} training" if axis == "loss" else title,
         description=words,
         x_axis="training images seen",
-        y_axis="loss",
+        y_axis=axis,
     )
     return Curve(title, chart, words)
+
+
+def _game(records: Sequence[object]) -> tuple[Curve, ...]:
+    """The losses of both networks and the state of the augmentation, where a GAN was trained."""
+    return tuple(
+        _line(name, title, axis, f" {words}", points)
+        for name, (title, axis, words) in _GAME.items()
+        if (points := _points(records, name))
+    )
 
 
 def _probes(log: Mapping[str, Sequence[object]]) -> tuple[Curve, ...]:

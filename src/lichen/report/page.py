@@ -22,6 +22,7 @@ from lichen.runs import read_log
 
 Rows = tuple[tuple[str, str], ...]
 
+_KINDS = {"diffusion": "diffusion", "stylegan2": "StyleGAN2 with adaptive discriminator augmentation"}
 _SPACES = {"latent": "latents of the autoencoder", "pixel": "the voxels themselves, without an autoencoder"}
 _BOUND_FILES = ("summary.json", "config.yaml", "log.jsonl", "audit/audit.json")
 
@@ -120,18 +121,18 @@ def _notices(summary: Document) -> tuple[str, ...]:
 def _cards(facts: Facts, cost: CostSection) -> tuple[tuple[str, str, str], ...]:
     """(what, figure, a word more)."""
     images, sampling, model = facts.at("images"), facts.at("sampling"), facts.at("model")
-    parameters = _sum((model.number("autoencoder_parameters"), model.number("denoiser_parameters")))
+    drawing = ("autoencoder", "denoiser", "generator")
+    parameters = _sum(model.number(f"{network}_parameters") for network in drawing)
     sampler = " ".join(filter(None, (sampling.text("sampler"), sampling.text("schedule"))))
-    steps = sampling.number("steps")
+    steps, truncation = sampling.number("steps"), sampling.number("truncation")
+    how = f"{sampler}, {plural(steps, 'step')} each" if sampler and steps is not None else sampler
+    if not how and truncation is not None:
+        how = f"one pass each, truncation {truncation:g}"
     return (
         ("Trained on", _counted(images.number("train_images"), "image"), _patients(images, "train_patients")),
         ("Held out", _counted(images.number("held_out_images"), "image"), _patients(images, "held_out_patients")),
         ("Model", NOT_RECORDED if parameters is None else f"{_compact(parameters)} parameters", _about_model(model)),
-        (
-            "Made",
-            _counted(sampling.number("count"), "image"),
-            f"{sampler}, {plural(steps, 'step')} each" if sampler and steps is not None else sampler,
-        ),
+        ("Made", _counted(sampling.number("count"), "image"), how),
         ("Time", cost.total.time, "all phases"),
         ("Per released image", cost.per_image, "CO₂e of the whole run"),
     )
@@ -140,6 +141,7 @@ def _cards(facts: Facts, cost: CostSection) -> tuple[tuple[str, str, str], ...]:
 def _was_run(facts: Facts) -> tuple[tuple[str, Rows], ...]:
     """(caption, rows) of each table; a row of which nothing is known is left out, and so is a table without rows."""
     images, model, sampling = facts.at("images"), facts.at("model"), facts.at("sampling")
+    sampler = " · ".join(filter(None, (sampling.text("sampler"), sampling.text("schedule"))))
     channels, *grid = images.numbers("shape") or (0,)
     training = f"{whole(images.number('train_images'))} images {_patients(images, 'train_patients')}"
     held_out = f"{whole(images.number('held_out_images'))} images {_patients(images, 'held_out_patients')}"
@@ -152,15 +154,18 @@ def _was_run(facts: Facts) -> tuple[tuple[str, Rows], ...]:
             ("Grid", f"{shape(tuple(grid))} voxels" + (f", {plural(channels, 'channel')}" if channels else "")),
             ("Spacing", f"{shape(images.numbers('spacing_mm'))} mm"),
             ("Synthetic images", whole(sampling.number("count"))),
-            (
-                "Sampler",
-                " · ".join(filter(None, (sampling.text("sampler"), sampling.text("schedule")))) or NOT_RECORDED,
-            ),
+            ("Sampler", sampler or NOT_RECORDED),
             ("Steps per image", whole(sampling.number("steps"))),
-            ("Network calls per image", whole(sampling.number("network_calls"))),
+            ("Truncation", _plain(sampling.number("truncation"))),
+            ("Network calls per image", whole(sampling.number("network_calls") if sampler else None)),
             ("Seed", whole(sampling.number("seed")).replace(",", "")),
         ),
         "Model": (
+            ("Kind", _KINDS.get(model.text("kind") or "", NOT_RECORDED)),
+            ("Generator", f"{whole(model.number('generator_parameters'))} parameters"),
+            ("Discriminator", f"{whole(model.number('discriminator_parameters'))} parameters, for training alone"),
+            ("Numbers in a latent", whole(model.number("latent_dim"))),
+            ("Both saw", f"{whole(model.number('gan_images_seen'))} images, repeats included"),
             ("Autoencoder", f"{whole(model.number('autoencoder_parameters'))} parameters"),
             ("Denoiser", f"{whole(model.number('denoiser_parameters'))} parameters"),
             ("Kind of denoiser", model.text("denoiser_kind") or NOT_RECORDED),
@@ -238,6 +243,8 @@ def _patients(images: Facts, key: str) -> str:
 
 def _about_model(model: Facts) -> str:
     """``reversible, pixel space, v-prediction``, as far as it is known."""
+    if model.text("kind") == "stylegan2":
+        return "generator of a StyleGAN2"
     words = ((model.text("space"), "{} space"), (model.text("objective"), "{}-prediction"))
     known = [model.text("denoiser_kind"), *(form.format(word) for word, form in words if word)]
     return ", ".join(filter(None, known))

@@ -165,7 +165,9 @@
     if (run.images) show("share", asked && asked.share, GRAMS);
     if (!asked) {
       element("ratio").textContent =
-        "A PUE is 1 or more; at least 1 image is drawn, in at least 2 steps; images and steps are whole numbers.";
+        run.steps === null
+          ? "A PUE is 1 or more; at least 1 image is drawn; images are whole numbers."
+          : "A PUE is 1 or more; at least 1 image is drawn, in at least 2 steps; images and steps are whole numbers.";
       for (const name of ["against", "cheapest", "note"]) element(name).textContent = "";
       return;
     }
@@ -176,7 +178,8 @@
     element("cheapest").textContent = cheapest(plan, code);
     const overhead = plan.pue === null ? data.pue_range.join("–") : String(plan.pue);
     const noun = plan.images === 1 ? "image" : "images";
-    const drawn = run.images ? `, ${plan.images.toLocaleString("en")} ${noun} of ${plan.steps} steps` : "";
+    const ofSteps = run.steps === null ? "" : ` of ${plan.steps} steps`;
+    const drawn = run.images ? `, ${plan.images.toLocaleString("en")} ${noun}${ofSteps}` : "";
     const note = where.note && ` (${where.note})`;
     const [level, ends] = spanParts(where.g, [["g/kWh", 1]]);
     element("note").textContent =

@@ -25,7 +25,7 @@ MOST_STEPS = 100_000
 """Of more, the figures would be unreadable, and nobody asks."""
 
 _ENERGIES = ("training_j", "denoise_j", "decode_j", "rest_j", "compile_j")
-_COUNTS = ("images", "calls", "batch", "steps")
+_COUNTS = ("images", "calls", "batch")
 _RULE = ("calls_at_no_step", "calls_per_step")
 
 
@@ -45,7 +45,8 @@ class Panel:
     most_pue: float
     images: int
     """0: nothing was drawn, so nobody knows what an image or a step costs."""
-    steps: int
+    steps: int | None
+    """None: its images are drawn without any."""
     most_images: int
     most_steps: int
     attributions: tuple[str, ...]
@@ -70,7 +71,7 @@ def whatif_panel(summary: Facts, table: Table | None = None) -> Panel | None:
         images=run["images"],
         steps=run["steps"],
         most_images=max(MOST_IMAGES, run["images"]),
-        most_steps=max(MOST_STEPS, run["steps"]),
+        most_steps=max(MOST_STEPS, run["steps"] or 0),
         attributions=tuple(dict.fromkeys((table.attribution, run["attribution"]))),
     )
 
@@ -86,6 +87,9 @@ def _run(summary: Facts, table: Table) -> dict[str, Any] | None:
         return None
     if not counts["batch"] or (counts["images"] and not counts["calls"]) or (pue is not None and pue < 1):
         return None
+    steps = _count(footprint, "steps")
+    if steps is None and rule["calls_per_step"]:
+        return None
     zone, month, attribution = carbon.text("zone"), _count(carbon, "month"), carbon.text("attribution") or ""
     name = carbon.text("zone_name") or zone or "a place without a name"
     is_of_table = _is_of_table(zone, month, g_per_kwh, table)
@@ -95,6 +99,7 @@ def _run(summary: Facts, table: Table) -> dict[str, Any] | None:
         **{key: _ends(energy) for key, energy in energies.items()},
         **counts,
         **rule,
+        "steps": steps,
         "label": name + own,
         "name": name,
         "zone": zone if is_of_table else None,

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from lichen.errors import DependencyError
-from lichen.training.generator import Generator
+from lichen.training.generator import Diffusion
 
 
-def compiled(generator: Generator, first_use: Callable[[Generator], object]) -> Generator:
+def compiled(generator: Diffusion, first_use: Callable[[Diffusion], object]) -> Diffusion:
     """The ``generator`` with its denoiser compiled by ``torch.compile`` for the shapes and layouts of ``first_use``.
 
     It is the first use that compiles. Within a process a shape is compiled once; later processes find PyTorch's own

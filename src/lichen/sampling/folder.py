@@ -10,8 +10,10 @@ from typing import Any
 from lichen.config import SamplingConfig
 from lichen.errors import ConfigError, RunError
 from lichen.images.write import sample_suffix, sidecar_path
+from lichen.sampling.choice import Setting
 from lichen.settings import from_plain
-from lichen.training.generator import Generator, GeneratorSpec
+from lichen.training.generator import Generator
+from lichen.training.specs import DiffusionSpec, GeneratorSpec, StyleGAN2Spec
 
 
 def sample_name(index: int, spec: GeneratorSpec) -> str:
@@ -20,13 +22,18 @@ def sample_name(index: int, spec: GeneratorSpec) -> str:
     return f"sample-{index:06}{suffix}"
 
 
-DRAWN_WITH = ("sampler", "schedule", "steps", "batch_size", "compile", "seed")
-"""Their names."""
+def drawn_with(spec: GeneratorSpec, config: SamplingConfig) -> dict[str, Any]:
+    """The settings that samples of such a generator are a function of."""
+    return {name: getattr(config, name) for name in spec.DRAWN_WITH}
 
 
-def drawn_with(config: SamplingConfig) -> dict[str, Any]:
-    """The settings that samples are a function of."""
-    return {name: getattr(config, name) for name in DRAWN_WITH}
+def how_drawn(spec: GeneratorSpec, config: SamplingConfig) -> str:
+    """The same in words."""
+    batches = f"in batches of {config.batch_size}"
+    if isinstance(spec, StyleGAN2Spec):
+        return f"StyleGAN2, truncation {config.truncation:g}, {batches}"
+    compiled = ", compiled" if config.compile else ""
+    return f"{Setting(config.sampler, config.schedule, config.steps)} {batches}{compiled}"
 
 
 def sample_identity(generator: Generator, config: SamplingConfig, index: int) -> dict[str, Any]:
@@ -34,7 +41,7 @@ def sample_identity(generator: Generator, config: SamplingConfig, index: int) ->
     return {
         "synthetic": True,
         "checkpoint_sha256": generator.sha256,
-        **drawn_with(config),
+        **drawn_with(generator.spec, config),
         "index": index,
     }
 
@@ -45,7 +52,8 @@ def begun_settings(folder: Path, base: SamplingConfig) -> SamplingConfig | None:
     if first is None:
         return None
     found = _read(first)
-    settings = {name: found[name] for name in DRAWN_WITH if name in found}
+    known = {*DiffusionSpec.DRAWN_WITH, *StyleGAN2Spec.DRAWN_WITH}
+    settings = {name: value for name, value in found.items() if name in known}
     try:
         return from_plain(SamplingConfig, {**asdict(base), "preset": None, **settings})
     except (TypeError, ValueError, ConfigError):

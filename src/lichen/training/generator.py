@@ -1,91 +1,34 @@
-"""The finished generator: one file with autoencoder, denoiser, latent scale and geometry, all that sampling needs."""
+"""The finished generator: one file with networks, description and all else that sampling needs.
+
+A file says by its "spec" which kind it holds: that of a StyleGAN2 has "stylegan2" in it, any other is of a diffusion
+model.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from lichen.bounds import classes_fit, window_fits
-from lichen.config import AutoencoderConfig, DenoiserConfig
 from lichen.errors import CheckpointError, ConfigError
-from lichen.models import autoencoder as autoencoders
-from lichen.models import denoiser as denoisers
-from lichen.models.autoencoder import build_autoencoder
-from lichen.models.denoiser import build_denoiser
 from lichen.models.layout import fast_layout, set_layout
+from lichen.models.stylegan2 import StyleGenerator
 from lichen.models.tiling import within
-from lichen.samplers import Objective
 from lichen.settings import from_plain
 from lichen.training.checkpoint import digest, load_tensors, load_weights, save_tensors, with_prefix, without_prefix
-
-MOST_VOXELS = 2**31
-"""No image is larger; a file that says so is damaged or made to exhaust the memory."""
+from lichen.training.specs import DiffusionSpec, GeneratorSpec, StyleGAN2Spec
 
 
 @dataclass(frozen=True)
-class GeneratorSpec:
-    """What kind of generator it is; stored as JSON in the checkpoint."""
-
-    image_shape: tuple[int, ...]
-    """(C, *S) of the images it makes."""
-    affine: tuple[tuple[float, ...], ...]
-    """(4, 4) voxel index -> mm of the images it makes."""
-    autoencoder: AutoencoderConfig
-    denoiser: DenoiserConfig
-    objective: Objective
-    is_phantom: bool
-    """Whether it was trained on built-in phantoms, which are nobody's images."""
-    window: tuple[float, ...] = ()
-    """Intensities that -1 and 1 stand for, two for all channels or two for each; empty: no intensity of any scale."""
-    classes: tuple[int, ...] = ()
-    """Values of the label map, which is the last channel, evenly spread over [-1, 1]; empty: there is none."""
-
-    def __post_init__(self) -> None:
-        factor = autoencoders.downsampling(self.autoencoder) * denoisers.downsampling(self.denoiser)
-        shape, rows = self.image_shape, self.affine
-        if len(shape) not in {3, 4} or min(shape) < 1 or any(side % factor for side in shape[1:]):
-            raise ValueError(f"image_shape {shape} is not (C, *S) with sides that are multiples of {factor}")
-        if math.prod(shape) > MOST_VOXELS:
-            raise ValueError(f"image_shape {shape} is larger than any image")
-        if [len(row) for row in rows] != [4] * 4 or not all(math.isfinite(x) for row in rows for x in row):
-            raise ValueError("affine is not 4 x 4 finite numbers")
-        if self.window:
-            window_fits("window", self.window)
-        if self.classes:
-            classes_fit("classes", self.classes)
-
-    @property
-    def spatial_dims(self) -> int:
-        """2 or 3."""
-        return len(self.image_shape) - 1
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """(L, *s) of the latents; that of the images where there is no autoencoder."""
-        factor = autoencoders.downsampling(self.autoencoder)
-        channels = autoencoders.latent_channels(self.autoencoder, self.image_shape[0])
-        return (channels, *(math.ceil(n / factor) for n in self.image_shape[1:]))
-
-    def build(self) -> tuple[nn.Module, nn.Module]:
-        """The untrained (autoencoder, denoiser)."""
-        return (
-            build_autoencoder(self.autoencoder, spatial_dims=self.spatial_dims, image_channels=self.image_shape[0]),
-            build_denoiser(self.denoiser, spatial_dims=self.spatial_dims, latent_channels=self.latent_shape[0]),
-        )
-
-
-@dataclass(frozen=True)
-class Generator:
-    """A trained generator, ready to sample.
+class Diffusion:
+    """A trained diffusion model, ready to sample.
 
     Attributes:
         latent_shift: (L,) added to latents after scaling.
@@ -93,24 +36,91 @@ class Generator:
         sha256: hash of all that shapes samples, weights and description, as ``identity`` makes it.
     """
 
-    spec: GeneratorSpec
+    spec: DiffusionSpec
     autoencoder: nn.Module
     denoiser: nn.Module
     latent_shift: Tensor
     latent_scale: Tensor
     sha256: str
 
+    @property
+    def device(self) -> torch.device:
+        """Where it works."""
+        return next(self.denoiser.parameters()).device
 
-def save_generator(
-    path: Path, spec: GeneratorSpec, autoencoder: nn.Module, denoiser: nn.Module, shift: Tensor, scale: Tensor
+    @property
+    def bottleneck(self) -> nn.Module | None:
+        """The autoencoder that its images come out of, and lose detail in; None where there is none."""
+        return None if self.spec.autoencoder.kind == "none" else self.autoencoder
+
+    def about(self) -> dict[str, Any]:
+        """Its networks in figures; what tells of the autoencoder and its latents is None where there is none."""
+        encoded = self.bottleneck is not None
+        return {
+            "kind": "diffusion",
+            "space": "latent" if encoded else "pixel",
+            "autoencoder_parameters": _parameters(self.autoencoder) if encoded else None,
+            "autoencoder_images_seen": None,
+            "denoiser_kind": self.spec.denoiser.kind,
+            "denoiser_parameters": _parameters(self.denoiser),
+            "latent_shape": list(self.spec.latent_shape) if encoded else None,
+            "latent_scale": self.latent_scale.tolist() if encoded else None,
+            "objective": self.spec.objective,
+        }
+
+
+@dataclass(frozen=True)
+class StyleGAN2:
+    """A trained StyleGAN2, ready to sample: the moving average of its generator.
+
+    Attributes:
+        sha256: hash of all that shapes samples, weights and description, as ``identity`` makes it.
+    """
+
+    spec: StyleGAN2Spec
+    network: StyleGenerator
+    sha256: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where it works."""
+        return next(self.network.parameters()).device
+
+    @property
+    def bottleneck(self) -> None:
+        """None: its images come out of no autoencoder."""
+
+    def about(self) -> dict[str, Any]:
+        """Its networks in figures; the discriminator, which only training needs, is counted and not kept."""
+        with torch.device("meta"):
+            discriminator = self.spec.build()[1]
+        return {
+            "kind": "stylegan2",
+            "generator_parameters": _parameters(self.network),
+            "discriminator_parameters": _parameters(discriminator),
+            "latent_dim": self.spec.stylegan2.latent_dim,
+        }
+
+
+Generator = Diffusion | StyleGAN2
+
+
+def save_diffusion(
+    path: Path, spec: DiffusionSpec, autoencoder: nn.Module, denoiser: nn.Module, shift: Tensor, scale: Tensor
 ) -> None:
-    """Write a generator to ``path``, whole or not at all."""
+    """Write a diffusion model to ``path``, whole or not at all."""
     tensors = {
         **with_prefix("autoencoder", autoencoder.state_dict()),
         **with_prefix("denoiser", denoiser.state_dict()),
         "latent.shift": shift,
         "latent.scale": scale,
     }
+    save_tensors(path, tensors, {"kind": "generator", "spec": dataclasses.asdict(spec)})
+
+
+def save_stylegan2(path: Path, spec: StyleGAN2Spec, network: StyleGenerator) -> None:
+    """Write the averaged generator of a StyleGAN2 to ``path``, whole or not at all."""
+    tensors = with_prefix("generator", network.state_dict())
     save_tensors(path, tensors, {"kind": "generator", "spec": dataclasses.asdict(spec)})
 
 
@@ -121,19 +131,36 @@ def load_generator(path: Path, device: torch.device, budget_bytes: int | None = 
         CheckpointError: the file is missing, damaged, not a generator, or its weights do not fit its own description.
     """
     tensors, about = load_tensors(path, "generator")
+    spec, networks = _read_model(about, tensors, path)
+    for name, network in networks.items():
+        load_weights(network, without_prefix(name, tensors), path)
+        network.to(device).eval().requires_grad_(False)
     sha256 = identity(tensors, about)
-    spec, autoencoder, denoiser = _read_model(about, tensors, path)
-    load_weights(autoencoder, without_prefix("autoencoder", tensors), path)
-    load_weights(denoiser, without_prefix("denoiser", tensors), path)
-    for network, size in ((autoencoder, spec.image_shape[1:]), (denoiser, spec.latent_shape[1:])):
-        set_layout(network.to(device), fast_layout(size, device)).eval().requires_grad_(False)
+    if isinstance(spec, StyleGAN2Spec):
+        return StyleGAN2(spec, cast("StyleGenerator", networks["generator"]), sha256)
+    for name, shape in (("autoencoder", spec.image_shape), ("denoiser", spec.latent_shape)):
+        set_layout(networks[name], fast_layout(shape[1:], device))
     latent = without_prefix("latent", tensors)
     wanted = (spec.latent_shape[:1], torch.float32)
     found = [(latent[name].shape, latent[name].dtype) for name in ("shift", "scale") if name in latent]
     if found != [wanted, wanted]:
         raise CheckpointError(f"{path} has no latent scale", fix="train again; sampling without it gives noise")
-    bounded = within(autoencoder, budget_bytes)
-    return Generator(spec, bounded, denoiser, latent["shift"], latent["scale"], sha256)
+    autoencoder = within(networks["autoencoder"], budget_bytes)
+    return Diffusion(spec, autoencoder, networks["denoiser"], latent["shift"], latent["scale"], sha256)
+
+
+def load_diffusion(path: Path, device: torch.device, budget_bytes: int | None = None, *, to: str = "this") -> Diffusion:
+    """The same of a diffusion model, for work that no other kind is for; ``to`` names it in the error.
+
+    Raises:
+        CheckpointError: as above, or the file holds a StyleGAN2.
+    """
+    found = load_generator(path, device, budget_bytes)
+    if isinstance(found, StyleGAN2):
+        raise CheckpointError(
+            f"{to} asks a denoiser, and {path} holds a StyleGAN2, which has none", fix="give a diffusion model's"
+        )
+    return found
 
 
 def identity(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
@@ -147,13 +174,14 @@ def identity(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
 
 def _read_model(
     about: dict[str, Any], tensors: Mapping[str, Tensor], path: Path
-) -> tuple[GeneratorSpec, nn.Module, nn.Module]:
-    """The model that ``about`` describes, and its networks, still empty."""
+) -> tuple[GeneratorSpec, dict[str, nn.Module]]:
+    """The model that ``about`` describes, and its networks by their names in the file, still empty."""
     try:
-        spec = from_plain(GeneratorSpec, about["spec"])
-        _refuse_absurd(spec, tensors)
+        spec = _spec(about["spec"])
+        # building networks larger than the file can fill may take for ever
+        spec.refuse_absurd(sum(tensor.numel() for tensor in tensors.values()), len(tensors))
         with torch.device("meta"):  # no memory and no random weights for networks that are filled from the file
-            return spec, *spec.build()
+            return spec, spec.networks_kept()
     except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
         raise CheckpointError(
             f"{path} describes its model in a way that cannot be read "
@@ -162,10 +190,11 @@ def _read_model(
         ) from error
 
 
-def _refuse_absurd(spec: GeneratorSpec, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ValueError where the networks would need more than the file can fill: building them may take for ever."""
-    values = sum(tensor.numel() for tensor in tensors.values())
-    networks = (spec.denoiser,) if spec.autoencoder.kind == "none" else (spec.autoencoder, spec.denoiser)
-    widest = max(spec.latent_shape[0], *(channels for network in networks for channels in network.channels))
-    if widest > values or max(network.blocks for network in networks) > len(tensors):
-        raise ValueError("a larger model than its weights")
+def _spec(plain: Any) -> GeneratorSpec:
+    if "stylegan2" in plain:
+        return from_plain(StyleGAN2Spec, plain)
+    return from_plain(DiffusionSpec, plain)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(weights.numel() for weights in network.parameters())

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,11 +80,16 @@ class Probing:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """The averaged weights at a probe that found nothing."""
 
     images_seen: int
     weights: Mapping[str, Tensor]
+
+    @staticmethod
+    def of(images_seen: int, average: nn.Module) -> Kept:
+        """A copy of them as they are now."""
+        return Kept(images_seen, {name: value.to("cpu", copy=True) for name, value in average.state_dict().items()})
 
 
 def train(
@@ -111,24 +117,14 @@ def train(
         TrainingError: the loss or its gradient is no longer a number, or already the first probe says stop.
         CheckpointError: ``state_path`` is damaged or belongs to another recipe or architecture.
     """
-    part = team.part(recipe.batch_size)
-    share = (part.stop - part.start) / recipe.batch_size
-    if team.any(share == 0):
-        raise TrainingError(
-            f"{team.size} processes share batches of {recipe.batch_size} images in the {recipe.phase}",
-            fix=f"use at most {recipe.batch_size} processes, or larger batches",
-        )
+    part, share = part_of_batch(recipe, team)
     device = next(network.parameters()).device
     layout = fast_layout(examples.shape[2:], device)
     set_layout(network, layout).train()
     average = copy.deepcopy(network).requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
     seen, kept = _restore(state_path, network, average, optimizer, recipe) if state_path.exists() else (0, None)
-    if not team.agree(seen):
-        raise TrainingError(
-            f"the processes do not all see the same {state_path}",
-            fix="put the run folder on a disk that all machines share",
-        )
+    check_agreed(seen, state_path, team)
 
     log_every = max(recipe.batch_size, recipe.images // LOG_POINTS)
     window, window_steps, last_save = torch.zeros((), device=device), 0, time.monotonic()
@@ -154,20 +150,20 @@ def train(
         if seen // log_every > before // log_every or seen >= recipe.images:
             team.add_up([window])
             mean = window.item() / window_steps
-            _refuse_non_finite("loss", mean, recipe, seen)
-            _refuse_non_finite("gradient", norm.item(), recipe, seen)
+            refuse_non_finite("loss", mean, recipe, seen)
+            refuse_non_finite("gradient", norm.item(), recipe, seen)
             record: dict[str, float | int | str] = {"phase": recipe.phase, "images_seen": seen, "loss": mean}
             if team.leads:
                 log(record | {"learning_rate": learning_rate(before, recipe), "gradient_norm": norm.item()})
             window, window_steps = torch.zeros((), device=device), 0
         if probing is not None and seen // probing.every > before // probing.every:
             if team.any(team.leads and probing.probe(seen, average)):
-                return _as_before(average, kept, recipe, seen, log if team.leads else _nowhere)
+                return as_before(average, kept, recipe, seen, log if team.leads else nowhere)
             if probing.stops:
-                kept = _Kept(seen, {name: value.to("cpu", copy=True) for name, value in average.state_dict().items()})
+                kept = Kept.of(seen, average)
         stopping = team.any(stop())
         if stopping or seen >= recipe.images or time.monotonic() - last_save > recipe.checkpoint_every_s:
-            _refuse_non_finite("gradient", norm.item(), recipe, seen)  # the last good state must stay
+            refuse_non_finite("gradient", norm.item(), recipe, seen)  # the last good state must stay
             if team.leads:
                 _save(state_path, network, average, optimizer, recipe, seen, kept)
             last_save = time.monotonic()
@@ -176,7 +172,28 @@ def train(
     return average
 
 
-def _as_before(average: nn.Module, kept: _Kept | None, recipe: Recipe, images_seen: int, log: Log) -> nn.Module:
+def part_of_batch(recipe: Recipe, team: Team) -> tuple[slice, float]:
+    """This process's part of every batch, and its share of it; raises TrainingError where some have none."""
+    part = team.part(recipe.batch_size)
+    share = (part.stop - part.start) / recipe.batch_size
+    if team.any(share == 0):
+        raise TrainingError(
+            f"{team.size} processes share batches of {recipe.batch_size} images in the {recipe.phase}",
+            fix=f"use at most {recipe.batch_size} processes, or larger batches",
+        )
+    return part, share
+
+
+def check_agreed(images_seen: int, state_path: Path, team: Team) -> None:
+    """Raise TrainingError unless all processes of the team go on from the same state."""
+    if not team.agree(images_seen):
+        raise TrainingError(
+            f"the processes do not all see the same {state_path}",
+            fix="put the run folder on a disk that all machines share",
+        )
+
+
+def as_before(average: nn.Module, kept: Kept | None, recipe: Recipe, images_seen: int, log: Log) -> nn.Module:
     """The averaged network as it was at the last quiet probe."""
     if kept is None:
         raise TrainingError(
@@ -188,11 +205,12 @@ def _as_before(average: nn.Module, kept: _Kept | None, recipe: Recipe, images_se
     return average
 
 
-def _nowhere(_: Mapping[str, float | int | str]) -> None:
+def nowhere(_: Mapping[str, float | int | str]) -> None:
     """A ``Log`` for processes that do not lead."""
 
 
-def _refuse_non_finite(name: str, figure: float, recipe: Recipe, images_seen: int) -> None:
+def refuse_non_finite(name: str, figure: float, recipe: Recipe, images_seen: int) -> None:
+    """Raise TrainingError where a ``figure`` of the training is no longer a number."""
     if not math.isfinite(figure):
         raise TrainingError(
             f"the {name} of the {recipe.phase} became {figure} after {images_seen} images",
@@ -231,24 +249,45 @@ def _save(
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
     images_seen: int,
-    kept: _Kept | None,
+    kept: Kept | None,
 ) -> None:
     tensors = {
         **with_prefix("network", network.state_dict()),
         **with_prefix("average", average.state_dict()),
         **with_prefix("optimizer", optimizer_tensors(optimizer, network)),
     }
-    about = {"kind": "training", "phase": recipe.phase, "images_seen": images_seen}
+    save_state(path, tensors, recipe, images_seen, kept)
+
+
+def save_state(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    recipe: Recipe,
+    images_seen: int,
+    kept: Kept | None,
+    **more: float,
+) -> None:
+    """Write the state of a training: its ``tensors``, how far it is, and what was kept of the last quiet probe."""
+    about = {"kind": "training", "phase": recipe.phase, "images_seen": images_seen, **more}
     if kept is not None:
-        tensors |= with_prefix("kept", dict(kept.weights))
+        tensors = {**tensors, **with_prefix("kept", dict(kept.weights))}
         about["kept_images_seen"] = kept.images_seen
     save_tensors(path, tensors, about)
 
 
 def _restore(
     path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> tuple[int, _Kept | None]:
+) -> tuple[int, Kept | None]:
     """Fill all three from the file; how many images were seen, and what was kept of the last quiet probe."""
+    tensors, about = load_state(path, recipe)
+    load_weights(network, without_prefix("network", tensors), path)
+    load_weights(average, without_prefix("average", tensors), path)
+    restore_optimizer(optimizer, network, without_prefix("optimizer", tensors), path)
+    return about["images_seen"], kept_in(tensors, about, average, path)
+
+
+def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What ``save_state`` wrote of a training by this ``recipe``; raises CheckpointError for any other."""
     tensors, about = load_tensors(path, "training")
     phase, seen = about.get("phase"), about.get("images_seen")
     if phase != recipe.phase:
@@ -260,11 +299,13 @@ def _restore(
         raise CheckpointError(
             f"{path} does not say how many images were seen", fix="delete it, and repeat the command to begin anew"
         )
-    load_weights(network, without_prefix("network", tensors), path)
-    load_weights(average, without_prefix("average", tensors), path)
-    restore_optimizer(optimizer, network, without_prefix("optimizer", tensors), path)
+    return tensors, about
+
+
+def kept_in(tensors: Mapping[str, Tensor], about: Mapping[str, Any], average: nn.Module, path: Path) -> Kept | None:
+    """What a state has kept of the last quiet probe, if anything; raises CheckpointError if it does not fit."""
     kept_seen, weights = about.get("kept_images_seen"), without_prefix("kept", tensors)
     if type(kept_seen) is not int:
-        return seen, None
+        return None
     load_weights(copy.deepcopy(average), weights, path)  # refuses what does not fit
-    return seen, _Kept(kept_seen, weights)
+    return Kept(kept_seen, weights)
