@@ -1,7 +1,7 @@
 """Features of networks whose weights the user brings by path. Nothing is ever downloaded.
 
 Each network sees images as it was trained to see them; what is done to them stands in ``about``. A picture of three
-channels is one in colours. Of other images each channel is shown by itself, and the features of the channels are joined.
+channels is one in colours. Of other images each channel is shown by itself, and the channels' features are joined.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class Brought:
     standardised: bool = False
     """As they were published, distances are those of the features as they are."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network works."""
+        return next(self.network.parameters()).device
+
     def __call__(self, voxels: Tensor, *, step: Step = silent) -> NDArray[np.float64]:
         """Features (N, d) of ``voxels`` (N, C, *S) in [-1, 1]; ``step`` counts images.
 
@@ -65,7 +70,7 @@ class Brought:
         found = []
         with torch.inference_mode():
             for batch in voxels.float().split(BATCH_IMAGES if self.dims == 2 else 1):
-                found.append(self.network(self.prepare(batch)).reshape(len(batch), -1))
+                found.append(self.network(self.prepare(batch.to(self.device))).reshape(len(batch), -1).cpu())
                 step(len(batch))
         features: NDArray[np.float64] = torch.cat(found).double().numpy()
         return features
@@ -92,12 +97,13 @@ class BroughtInception(Brought):
         """The probability of each class, (N, classes), from features (N, 2048)."""
         network = self.network
         assert isinstance(network, Inception)
-        found: NDArray[np.float64] = network.probabilities(torch.from_numpy(features).float()).double().numpy()
-        return found
+        found = network.probabilities(torch.from_numpy(features).float().to(self.device))
+        classes: NDArray[np.float64] = found.double().cpu().numpy()
+        return classes
 
 
-def brought(name: str, path: Path) -> Brought:
-    """The features by the weights in ``path`` of the network ``name``.
+def brought(name: str, path: Path, device: torch.device | str = "cpu") -> Brought:
+    """The features by the weights in ``path`` of the network ``name``, at work on ``device``.
 
     Raises:
         ConfigError: there is no such network.
@@ -108,7 +114,9 @@ def brought(name: str, path: Path) -> Brought:
             f"there is no network {name!r} to bring weights for", fix=f"use one of {', '.join(get_args(BroughtName))}"
         )
     tensors, mark = read_weights(path), sha256_of(path)[:12]
-    return _READERS[name](tensors, path, mark)
+    found = _READERS[name](tensors, path, mark)
+    found.network.to(device)
+    return found
 
 
 def _inception(tensors: Mapping[str, Tensor], path: Path, mark: str) -> Brought:
