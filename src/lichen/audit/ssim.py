@@ -76,11 +76,16 @@ def ssim_map(one: Local, other: Local, value_range: float = 1.0) -> Tensor:
 
     Wang et al. 2004, equation 13.
     """
-    c1, c2 = (K1 * value_range) ** 2, (K2 * value_range) ** 2
-    product = one.mean * other.mean
-    covariance = windowed(one.values * other.values) - product
-    luminance = (2 * product + c1) / (one.mean.square() + other.mean.square() + c1)
-    return luminance * (2 * covariance + c2) / (one.variance + other.variance + c2)
+    c1 = (K1 * value_range) ** 2
+    luminance = (2 * one.mean * other.mean + c1) / (one.mean.square() + other.mean.square() + c1)
+    return luminance * contrast_structure(one, other, value_range)
+
+
+def contrast_structure(one: Local, other: Local, value_range: float = 1.0) -> Tensor:
+    """SSIM about each voxel without the comparison of means, (B, C, *S), from -1 to 1."""
+    c2 = (K2 * value_range) ** 2
+    covariance = windowed(one.values * other.values) - one.mean * other.mean
+    return (2 * covariance + c2) / (one.variance + other.variance + c2)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lichen.energy import NO_READING, Energy, Meter, Pace, Stopwatch, find_meter
 from lichen.errors import CheckpointError, ConfigError, DependencyError, RunError
 from lichen.measuring import synchronise
 from lichen.memory import peak_memory
-from lichen.quality.kernel import Estimate
+from lichen.quality.estimates import Estimate
 from lichen.quality.paired import LEAST_IMAGES, is_within, paired_squared_mmd, scaling, seed_to_seed, upper_bound
 from lichen.runs import now
 from lichen.samplers import network_calls

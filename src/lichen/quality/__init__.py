@@ -1,6 +1,7 @@
 """How good a synthetic set is: distances to real images. Torch is loaded only where features are computed."""
 
 from lichen.quality.distance import KernelDistance, kernel_distance
-from lichen.quality.kernel import LEAST_PATIENTS, Estimate, polynomial_kernel, squared_mmd
+from lichen.quality.estimates import LEAST_PATIENTS, Estimate
+from lichen.quality.kernel import polynomial_kernel, squared_mmd
 
 __all__ = ["LEAST_PATIENTS", "Estimate", "KernelDistance", "kernel_distance", "polynomial_kernel", "squared_mmd"]

@@ -9,12 +9,13 @@ import numpy as np
 
 from lichen.errors import AuditError
 from lichen.progress import Step, silent
-from lichen.quality.kernel import Estimate, squared_mmd
+from lichen.quality.estimates import Estimate
+from lichen.quality.extractors import RANDOM_CONV
+from lichen.quality.kernel import squared_mmd
+from lichen.quality.scaling import standardisation
 from lichen.seeds import mix_seed
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from lichen.images.types import ImageSet
 
 
@@ -52,21 +53,15 @@ def kernel_distance(
     counts for its size. Patients of ``synthetic`` are ignored: each of its images stands for itself. ``step`` counts
     images of all sets. Raises ``AuditError`` for fewer than four patients in a set, or equal reference images.
     """
-    from lichen.quality.features import RANDOM_CONV, random_features
+    from lichen.quality.features import random_features
 
     raw = random_features(reference.voxels, step=step)
-    mean, spread = raw.mean(axis=0), raw.std(axis=0)
-    varies = spread > 1e-6 * np.abs(mean)
-    if not varies.any():
+    scaled = standardisation(raw)
+    if scaled is None:
         raise AuditError(
             f"all {len(reference.names)} held-out images are equal; there is no spread to measure a distance in",
             fix="give different images of different patients",
         )
-
-    def scaled(features: NDArray[np.float64]) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = (features[:, varies] - mean[varies]) / spread[varies]
-        return result
-
     held_out = scaled(raw)
     distance = squared_mmd(scaled(random_features(synthetic.voxels, step=step)), held_out, None, reference.patients)
     real, chosen = None, None

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+RANDOM_CONV = "random-conv-v1"
+RADIOMICS = "radiomics-first-order-glcm-glrlm-v1"
+
 
 class Extractor(Protocol):
     """Features of images. An image's features depend on nothing but the image."""
@@ -43,7 +46,7 @@ class Classifier(Protocol):
 class RandomConv:
     """The convolution network with random, fixed weights: ``lichen.quality.features``."""
 
-    name: str = "random-conv-v1"
+    name: str = RANDOM_CONV
     standardised: bool = True
 
     def __call__(self, voxels: Tensor, *, step: Step = silent) -> NDArray[np.float64]:
@@ -51,3 +54,17 @@ class RandomConv:
         from lichen.quality.features import random_features
 
         return random_features(voxels, step=step)
+
+
+@dataclass(frozen=True)
+class Radiomics:
+    """Grey values and texture by name: ``lichen.quality.radiomics``."""
+
+    name: str = RADIOMICS
+    standardised: bool = True
+
+    def __call__(self, voxels: Tensor, *, step: Step = silent) -> NDArray[np.float64]:
+        """Features (N, 49 C) of ``voxels`` (N, C, *S)."""
+        from lichen.quality.radiomics import radiomics_features
+
+        return radiomics_features(voxels, step=step)

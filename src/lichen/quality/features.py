@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from lichen.progress import Step, silent
+from lichen.quality.extractors import RANDOM_CONV
 from lichen.seeds import mix_seed
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-RANDOM_CONV = "random-conv-v1"
-"""Name of these features; a change of any number below is a new name."""
-
+# A change of any of these numbers is a new name of these features.
 _SCALES = (1, 2, 4, 8)
 _FILTERS = 32
 _SMALLEST_AXIS = 4

@@ -12,33 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lichen.errors import AuditError
-from lichen.seeds import mix_seed
+from lichen.quality.estimates import Estimate, halves, numbered, require_patients
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-SUBSETS = 100
-LEAST_PATIENTS = 4
-"""In each set; fewer give no error of the estimate."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and how far it may be off."""
-
-    value: float
-    standard_error: float
-
-    @property
-    def low(self) -> float:
-        """Lower end of the 95 % interval."""
-        return self.value - 1.96 * self.standard_error
-
-    @property
-    def high(self) -> float:
-        """Upper end of the 95 % interval."""
-        return self.value + 1.96 * self.standard_error
 
 
 def polynomial_kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -59,29 +36,18 @@ def squared_mmd(
     patient are left out of the means within a set, since they resemble each other and would make every set look more
     compact than it is.
 
-    The standard error is the spread of the estimate over 100 subsets of half the patients of each set, without
-    replacement (the delete-half jackknife; Shao and Wu 1989). Near zero, where the estimate is a degenerate
-    U-statistic, it errs towards too large. Raises ``AuditError`` for fewer than four patients in a set.
+    The standard error is the spread of the estimate over 100 random halves of the patients of each set.
+    Near zero, where the estimate is a degenerate U-statistic, it errs towards too large. Raises
+    ``AuditError`` for fewer than four patients in a set.
     """
     kernels = _Kernels.of(x, y, groups_x, groups_y)
-    everyone_x, everyone_y = np.unique(kernels.patient_x), np.unique(kernels.patient_y)
-    for patients, images in ((everyone_x, x), (everyone_y, y)):
-        if len(patients) < LEAST_PATIENTS:
-            raise AuditError(
-                f"a kernel distance between sets of {len(x)} and {len(y)} images: the one of {len(images)} images has "
-                f"{len(patients)} patients; it takes four",
-                fix="give more images of different patients",
-            )
-    generator = np.random.default_rng(mix_seed("squared-mmd", len(x), len(y)))
-    halves = [
-        kernels.estimate(
-            np.isin(kernels.patient_x, generator.choice(everyone_x, len(everyone_x) // 2, replace=False)),
-            np.isin(kernels.patient_y, generator.choice(everyone_y, len(everyone_y) // 2, replace=False)),
-        )
-        for _ in range(SUBSETS)
+    require_patients("a kernel distance", kernels.patient_x, kernels.patient_y)
+    estimates = [
+        kernels.estimate(rows, columns)
+        for rows, columns in halves(kernels.patient_x, kernels.patient_y, purpose="squared-mmd")
     ]
     everything = kernels.estimate(np.ones(len(x), dtype=np.bool_), np.ones(len(y), dtype=np.bool_))
-    return Estimate(everything, float(np.std(halves, ddof=1)))
+    return Estimate(everything, float(np.std(estimates, ddof=1)))
 
 
 @dataclass(frozen=True)
@@ -101,7 +67,7 @@ class _Kernels:
         groups_x: Sequence[str] | None,
         groups_y: Sequence[str] | None,
     ) -> _Kernels:
-        patient_x, patient_y = _numbered(len(x), groups_x), _numbered(len(y), groups_y)
+        patient_x, patient_y = numbered(len(x), groups_x), numbered(len(y), groups_y)
         return _Kernels(
             polynomial_kernel(x, x) * (patient_x[:, None] != patient_x),
             polynomial_kernel(y, y) * (patient_y[:, None] != patient_y),
@@ -122,9 +88,3 @@ def _mean_of_pairs(kernel: NDArray[np.float64], patient: NDArray[np.int64], chos
     images_each = np.bincount(patient[chosen])
     pairs = int(chosen.sum()) ** 2 - int((images_each**2).sum())
     return float(kernel[np.ix_(chosen, chosen)].sum() / pairs)
-
-
-def _numbered(count: int, groups: Sequence[str] | None) -> NDArray[np.int64]:
-    if groups is None:
-        return np.arange(count, dtype=np.int64)
-    return np.asarray(np.unique(np.asarray(groups), return_inverse=True)[1], dtype=np.int64)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lichen.errors import AuditError
-from lichen.quality.kernel import SUBSETS, Estimate, polynomial_kernel
+from lichen.quality.estimates import SUBSETS, Estimate
+from lichen.quality.kernel import polynomial_kernel
+from lichen.quality.scaling import standardisation
 from lichen.seeds import mix_seed
 
 if TYPE_CHECKING:
@@ -37,14 +39,13 @@ def scaling(reference: NDArray[np.float64]) -> Callable[[NDArray[np.float64]], N
         raise AuditError(
             f"{len(reference)} images are too few to tell samplers apart", fix=f"take at least {LEAST_IMAGES}"
         )
-    mean, spread = reference.mean(axis=0), reference.std(axis=0)
-    varies = spread > 1e-6 * np.abs(mean)
-    if not (varies.any() and np.isfinite(reference).all()):
+    scaled = standardisation(reference)
+    if scaled is None:
         raise AuditError(
             "the images of the reference sampler are all equal, or no numbers: they have no spread to measure in",
             fix="train the generator first",
         )
-    return lambda features: np.asarray((features[:, varies] - mean[varies]) / spread[varies], dtype=np.float64)
+    return scaled
 
 
 def paired_squared_mmd(x: NDArray[np.float64], y: NDArray[np.float64]) -> Estimate:
