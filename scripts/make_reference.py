@@ -78,7 +78,8 @@ RUN_FOLDER = {
     "log.jsonl": "One JSON object a line while training: `time`, `phase`, `images_seen`, `loss`, `learning_rate`, "
     "`gradient_norm`. Of phase `probe`: `n` samples compared, `above` and `share` of them nearer than new patients, "
     "`mean_score`, `p_value`, `rises` (0 or 1), and with `--probe.quality` the kernel `distance` to held-out images, "
-    "`distance_error` (standard error), `distance_real_high` (upper end of that of training images). Of phase `stop`: `kept_images_seen`, where a probe ended training.",
+    "`distance_error` (standard error), `distance_real_high` (upper end of that of training images). "
+    "Of phase `stop`: `kept_images_seen`, where a probe ended training.",
     "energy-<host>-<rank>.jsonl": "What the meters said, one JSON object a line. Each process appends to its own file.",
     "forecasts.jsonl": "What the work was expected to take, one JSON object a line, from probes before it began.",
     "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",

@@ -22,8 +22,8 @@ from lichen.energy import NO_READING
 from lichen.errors import CheckpointError
 from lichen.files import sha256_of
 from lichen.presets import load_preset
-from lichen.quality.features import random_features
 from lichen.quality.estimates import Estimate
+from lichen.quality.features import random_features
 from lichen.quality.kernel import squared_mmd
 from lichen.quality.paired import is_within, paired_squared_mmd, scaling, seed_to_seed, upper_bound
 from lichen.runs import RunFolder

@@ -208,7 +208,7 @@ class QualityOptions:
     features: tuple[FeatureName, ...] = ("random-conv", "radiomics")
     """In what images are compared: a fixed random network, radiomics, or an encoder trained on half of --train."""
     weights: tuple[str, ...] = ()
-    """Networks whose weights you have, NAME=PATH each: inception (for FID and IS), radimagenet, medicalnet (volumes)."""
+    """Networks whose weights you have, as NAME=PATH: inception (FID and IS), radimagenet, medicalnet (volumes)."""
     out: Path | None = None
     """Folder for quality.json and quality.html; default: quality/ here, or in the run folder."""
     images: GridOptions = field(default_factory=GridOptions)

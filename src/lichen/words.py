@@ -65,10 +65,8 @@ def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
     """The figures of a synthetic set: as many synthetic as real images, and real ones beside them."""
     counts = found["counts"]
     train = f", {counts['train_images']} training images" if "train_images" in counts else ""
-    lines = [
-        f"compared {counts['synthetic_images']} synthetic images with {counts['reference_images']} real ones of "
-        f"{counts['reference_patients']} patients{train}"
-    ]
+    real = f"{counts['reference_images']} real ones of {counts['reference_patients']} patients{train}"
+    lines = [f"compared {counts['synthetic_images']} synthetic images with {real}"]
     for extractor, figures in groupby(found["figures"], key=lambda figure: str(figure["extractor"])):
         rows = [(extractor, "synthetic", "real", "")]
         for figure in figures:

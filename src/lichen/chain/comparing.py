@@ -18,8 +18,8 @@ from lichen.errors import RunError
 from lichen.files import write_json
 from lichen.images import ImageSet, load_set, open_folder
 from lichen.progress import Step
-from lichen.quality import Quality, measure_quality, quality_steps
 from lichen.quality.extractors import RADIOMICS, RANDOM_CONV, Extractor, Radiomics, RandomConv
+from lichen.quality.measures import Quality, measure_quality, quality_steps
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
 from lichen.watch import Watch
@@ -169,7 +169,7 @@ def _compare(
 def _with(
     quality: Quality, extractor: Extractor, synthetic: ImageSet, reference: ImageSet, train: ImageSet, step: Step
 ) -> Quality:
-    """``quality`` and the figures in the features of ``extractor``, with another set of real images as the yardstick."""
+    """``quality`` and the figures in the features of ``extractor``, with ``train`` as the yardstick of these."""
     more = measure_quality(synthetic, reference, train, [extractor], step=step)
     added = tuple(figure for figure in more.figures if figure.extractor == extractor.name)
     return replace(quality, figures=(*quality.figures, *added))

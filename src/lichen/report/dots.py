@@ -81,9 +81,9 @@ def dot_swatch(kind: str) -> Markup:
     if kind == "band":
         inner = _rect("band", 1, 1, 24, 13) + line("band-middle", 13, 1, 13, 14)
     else:
-        inner = line(f"dot-line {kind}", 1, 7, 25, 7) + Markup('<circle class="dot {}" cx="13" cy="7" r="4.5"/>').format(
-            kind
-        )
+        inner = line(f"dot-line {kind}", 1, 7, 25, 7) + Markup(
+            '<circle class="dot {}" cx="13" cy="7" r="4.5"/>'
+        ).format(kind)
     return Markup('<svg class="swatch" viewBox="0 0 26 15" width="26" height="15" aria-hidden="true">{}</svg>').format(
         inner
     )

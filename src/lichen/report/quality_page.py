@@ -13,7 +13,7 @@ from lichen.files import sha256_of, write_text
 from lichen.report.dots import Dot, dot_chart, dot_swatch
 from lichen.report.evidence import Facts, read_document
 from lichen.report.formats import NOT_RECORDED, plural, rows_of, shape, whole
-from lichen.report.quality_words import FINDINGS, FIGURES, reading_words
+from lichen.report.quality_words import FIGURES, FINDINGS, reading_words
 from lichen.report.templates import render
 
 Rows = tuple[tuple[str, str], ...]
@@ -27,25 +27,27 @@ _LEGEND = (
 
 
 @dataclass(frozen=True)
-class Panel:
-    """The figures in the features of one extractor."""
-
-    extractor: str
-    about: str
-    chart: Markup
-
-
-@dataclass(frozen=True)
 class Row:
     """A line of the table of all figures."""
 
     figure: str
-    extractor: str
     synthetic: str
     matched: str
     real: str
     finding: str
     tone: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The figures in the features of one extractor."""
+
+    extractor: str
+    about: str
+    sizes: str
+    """How many images were compared with how many."""
+    chart: Markup | None
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class QualityPage:
     cards: tuple[tuple[str, str, str], ...]
     panels: tuple[Panel, ...]
     legend: tuple[tuple[Markup, str], ...]
-    rows: tuple[Row, ...]
+    has_other_sizes: bool
+    """Whether a figure of the whole set is another one than that at equal numbers."""
     meanings: tuple[tuple[str, str, str], ...]
     not_seen: tuple[str, ...]
     extractors: Rows
@@ -79,13 +82,14 @@ def write_quality_report(quality_json: Path) -> Path:
     facts = document.facts
     figures = tuple(figure for figure in facts.each("figures") if figure.text("name") in FIGURES)
     about = {name: facts.text("extractors", name) or "" for name in facts.keys("extractors")}
+    panels = _panels(figures, about)
     page = QualityPage(
         subtitle=_subtitle(facts.at("counts")),
         summary=_summary(figures, facts.text("real_from")),
-        cards=_cards(facts),
-        panels=_panels(figures, about),
+        cards=_cards(facts, figures),
+        panels=panels,
         legend=tuple((dot_swatch(kind), words) for kind, words in _LEGEND),
-        rows=tuple(_row(figure) for figure in figures),
+        has_other_sizes=any(row.synthetic != row.matched for panel in panels for row in panel.rows),
         meanings=_meanings(figures),
         not_seen=facts.texts("not_seen"),
         extractors=tuple(about.items()),
@@ -103,7 +107,8 @@ def _subtitle(counts: Facts) -> str:
     )
     if made is None or real is None or patients is None:
         return "Synthetic images, compared with real ones"
-    return f"{plural(made, 'synthetic image')}, compared with {plural(real, 'real image')} of {plural(patients, 'patient')}"
+    against = f"{plural(real, 'real image')} of {plural(patients, 'patient')}"
+    return f"{plural(made, 'synthetic image')}, compared with {against}"
 
 
 def _summary(figures: tuple[Facts, ...], real_from: str | None) -> str:
@@ -113,22 +118,23 @@ def _summary(figures: tuple[Facts, ...], real_from: str | None) -> str:
     if not known:
         return "There are too few images to tell the synthetic ones from real ones by any figure."
     counts = {finding: known.count(finding) for finding in ("as real", "worse", "better")}
-    words = f"Of {plural(len(known), 'figure')} {counts['as real']} cannot be told from the same figure between real images"
-    words += f", {counts['worse']} are worse" if counts["worse"] else ""
-    words += f", {counts['better']} are better, as copies would be" if counts["better"] else ""
-    return f"{words}. The real images compared: {real_from or 'not recorded'}."
+    words = f"Of {plural(len(known), 'figure')}, {counts['as real']} cannot be told from those between real images"
+    for finding, more in (("worse", ""), ("better", ", as copies would be")):
+        if number := counts[finding]:
+            words += f", {number} {'is' if number == 1 else 'are'} {finding}{more}"
+    return f"{words}. Real against real: {real_from or 'not recorded'}, against the reference."
 
 
-def _cards(facts: Facts) -> tuple[tuple[str, str, str], ...]:
+def _cards(facts: Facts, figures: tuple[Facts, ...]) -> tuple[tuple[str, str, str], ...]:
     """(what, figure, a word more)."""
     counts = facts.at("counts")
     channels, *grid = facts.numbers("grid") or (0,)
-    train = counts.number("train_images")
-    yardstick = (
-        ("halves of the reference", "")
-        if train is None
-        else (plural(train, "image"), f"of {whole(counts.number('train_patients'))} training patients")
-    )
+    train, compared = counts.number("train_images"), (figure.at("real") for figure in figures)
+    used = [real.number("images") for real in compared if real.number("reference_images") is not None]
+    most = max((number for number in used if number is not None), default=None)
+    pool = "of half of the reference"
+    if train is not None:
+        pool = f"of {whole(train)} of {whole(counts.number('train_patients'))} training patients"
     return (
         ("Synthetic", _counted(counts.number("synthetic_images")), ""),
         (
@@ -136,7 +142,7 @@ def _cards(facts: Facts) -> tuple[tuple[str, str, str], ...]:
             _counted(counts.number("reference_images")),
             f"of {whole(counts.number('reference_patients'))} patients",
         ),
-        ("Yardstick", *yardstick),
+        ("Yardstick", _counted(most), pool),
         ("Grid", shape(tuple(grid)), plural(channels, "channel") if channels else ""),
     )
 
@@ -147,14 +153,24 @@ def _counted(number: float | None) -> str:
 
 def _panels(figures: tuple[Facts, ...], about: dict[str, str]) -> tuple[Panel, ...]:
     panels = []
-    for number, (extractor, group) in enumerate(groupby(figures, key=lambda figure: figure.text("extractor") or "")):
-        dots = [dot for figure in group if (dot := _dot(figure)) is not None]
-        if not dots:
-            continue
+    for number, (extractor, group) in enumerate(groupby(figures, key=lambda figure: figure.text("extractor"))):
+        own, name = tuple(group), extractor or NOT_RECORDED
+        dots = [dot for figure in own if (dot := _dot(figure)) is not None]
         words = "; ".join(f"{dot.label}: {dot.words}" for dot in dots)
-        chart = dot_chart(dots, name=f"panel{number}", title=f"Figures in {extractor}", description=words)
-        panels.append(Panel(extractor, about.get(extractor, ""), chart))
+        chart = dot_chart(dots, name=f"panel{number}", title=f"Figures in {name}", description=words) if dots else None
+        panels.append(Panel(name, about.get(name, ""), _sizes(own), chart, tuple(_row(figure) for figure in own)))
     return tuple(panels)
+
+
+def _sizes(figures: tuple[Facts, ...]) -> str:
+    """How many images the first figure that has a yardstick compares with how many."""
+    figure = next((figure for figure in figures if figure.at("matched") and figure.at("real")), Facts())
+    made, real = figure.number("matched", "images"), figure.number("real", "images")
+    if made is None or real is None:
+        return ""
+    words = f"{plural(made, 'synthetic image')} beside {plural(real, 'real one')}"
+    against = figure.number("real", "reference_images")
+    return f"{words}, against {plural(against, 'other real one')}." if against else f"{words}."
 
 
 def _dot(figure: Facts) -> Dot | None:
@@ -182,7 +198,6 @@ def _row(figure: Facts) -> Row:
     finding = figure.text("finding") or ""
     return Row(
         FIGURES[figure.text("name") or ""].title,
-        figure.text("extractor") or NOT_RECORDED,
         reading_words(figure.at("synthetic")),
         reading_words(figure.at("matched")),
         reading_words(figure.at("real")),

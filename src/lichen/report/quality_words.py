@@ -25,13 +25,13 @@ FIGURES = {
     "frechet": Known(
         "Fréchet distance",
         "lower is better",
-        "How far apart mean and covariance of the features are, synthetic against real; with Inception's it is the FID.",
+        "How far apart mean and covariance of the features are; in those of Inception it is the FID.",
         "It falls as sets grow, so only equal numbers compare. It sees nothing beyond mean and covariance.",
     ),
     "frechet-extrapolated": Known(
-        "Fréchet, without end",
+        "Fréchet, extrapolated",
         "lower is better",
-        "The Fréchet distance that sets without end would have, as far as one can tell; it may be below 0.",
+        "The same for sets without end, as far as one can tell; it may be below 0.",
         "With fewer images than features part of the excess remains.",
     ),
     "kernel": Known(
@@ -69,9 +69,9 @@ FIGURES = {
         is_share=True,
     ),
     "ms-ssim": Known(
-        "Likeness of pairs (MS-SSIM)",
+        "Likeness (MS-SSIM)",
         "lower is more varied",
-        "How alike two synthetic images are on average, at several scales: above real images there is too little variety.",
+        "How alike two images of the set are on average, at several scales; above real images it lacks variety.",
         "Noise lowers it too; it asks nothing about how real the images are.",
         is_share=True,
     ),
