@@ -93,6 +93,8 @@ RUN_FOLDER = {
     "audit/audit.json": "The verdict and one finding per synthetic image. Real patients and images have pseudonyms.",
     "audit/PRIVATE-names.json": "**Whom the pseudonyms stand for**, and their key, made once per folder. Readable by "
     "its owner only; keep it as private as the images.",
+    "quality/quality.json": "After `lichen quality --run`: figures of the samples beside those between real images.",
+    "quality/quality.html": "The same for people. It can be shared.",
     "summary.json": "Results of every step. It holds the command as typed, so folder names too, and the names of "
     "images only if `--images.skip-bad` left some out.",
     "report.html": "The page for people. Copies are listed with the pseudonyms of their nearest training images.",
@@ -315,7 +317,7 @@ def _files() -> Iterator[str]:
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RUN_FOLDER.items()])
     yield "`lichen audit` writes `audit.json`, `report.html`, `PRIVATE-names.json`, an energy trace and `.lock` into"
     yield "its own folder."
-    yield "`lichen quality` writes `quality.json`, `quality.html`, an energy trace and `.lock` into its own folder."
+    yield "`lichen quality --out` writes `quality.json`, `quality.html`, an energy trace and `.lock` into that folder."
     yield ""
     yield "## Release folder"
     yield ""

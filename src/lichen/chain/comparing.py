@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lichen import __version__
+from lichen.audit.checks import fingerprints, set_apart
 from lichen.chain.auditing import common_grid, load_samples
 from lichen.chain.data import check_bound, read_images
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
@@ -107,8 +108,12 @@ def compare_folders(options: QualityOptions, device: torch.device, watch: Watch)
             for name, source in sources.items()
             if name != "reference"
         }
-    sets = (others["synthetic"], first, others.get("train"))
-    return _compare(*sets, options, brought, device, watch, (*NOT_SEEN, OWN_RANGE))
+    reference, train = first, others.get("train")
+    if train is not None:
+        reference, shared = set_apart(train, first, fingerprints(train.voxels), allowed=True)
+        if shared:
+            watch.tell(f"{len(shared)} patients of --reference are in --train too, and are left out of the reference")
+    return _compare(others["synthetic"], reference, train, options, brought, device, watch, (*NOT_SEEN, OWN_RANGE))
 
 
 def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.device, watch: Watch) -> Compared:

@@ -8,12 +8,13 @@ more than a copy of another one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from lichen.audit.checks import without
 from lichen.audit.encoder import BATCH, STEPS, Encoder, train_encoder
 from lichen.errors import AuditError
 from lichen.progress import Step, silent
@@ -60,19 +61,8 @@ def halved(images: ImageSet) -> tuple[ImageSet, ImageSet]:
             f"it takes {2 * LEAST_PATIENTS}",
             fix="leave it out of --features, or give more training images",
         )
-    known = set(ranked[: len(ranked) // 2])
-    inside = [patient in known for patient in images.patients]
-    return _part(images, inside), _part(images, [not is_in for is_in in inside])
-
-
-def _part(images: ImageSet, kept: list[bool]) -> ImageSet:
-    positions = [at for at, is_kept in enumerate(kept) if is_kept]
-    return replace(
-        images,
-        voxels=images.voxels[positions],
-        names=tuple(images.names[at] for at in positions),
-        patients=tuple(images.patients[at] for at in positions),
-    )
+    half = len(ranked) // 2
+    return without(images, ranked[half:]), without(images, ranked[:half])
 
 
 def encoder_features(

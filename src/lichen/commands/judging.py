@@ -100,7 +100,9 @@ def quality(arguments: list[str]) -> int:
     from lichen.watch import watching
     from lichen.words import quality_lines
 
-    home = RunFolder(options.out or (options.run or Path()) / "quality")
+    folder = options.out or (options.run or Path()) / "quality"
+    # as with samples: what is kept in a run folder is traced there, what has a folder of its own, in that
+    home = RunFolder(options.run if options.run is not None and options.out is None else folder)
     with (
         holding(home, ALONE),
         at_work(TrainingConfig(device=options.device), ALONE) as device,
@@ -112,7 +114,7 @@ def quality(arguments: list[str]) -> int:
             else compare_with_run(RunFolder(options.run), options, device, watch)
         )
         cost = watch.grams_spent()
-    path = home.path / "quality.json"
+    path = folder / "quality.json"
     written = found.write(path)
     page = write_quality_report(path)
     show(options.json, written, quality_lines(written, f"{path}, {page}", cost))
