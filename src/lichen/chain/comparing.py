@@ -154,6 +154,8 @@ def _compare(
     not_seen: tuple[str, ...],
 ) -> Compared:
     """Measure in all features; those of the encoder against training patients whom it does not know."""
+    for extractor in brought:  # before hours of others, and not after
+        extractor.check(synthetic.voxels)
     built_in = [BUILT_IN[name]() for name in dict.fromkeys(options.features) if name in BUILT_IN]
     extractors: list[Extractor] = [*built_in, *brought]
     about = {name: ABOUT[name] for name in (extractor.name for extractor in built_in)}

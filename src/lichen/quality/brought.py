@@ -56,17 +56,21 @@ class Brought:
         """Where the network works."""
         return next(self.network.parameters()).device
 
-    def __call__(self, voxels: Tensor, *, step: Step = silent) -> NDArray[np.float64]:
-        """Features (N, d) of ``voxels`` (N, C, *S) in [-1, 1]; ``step`` counts images.
-
-        Raises:
-            AuditError: the images have another number of axes than the network.
-        """
+    def check(self, voxels: Tensor) -> None:
+        """Raise ``AuditError`` where the network cannot look at ``voxels`` (N, C, *S): it takes other axes."""
         if voxels.ndim - 2 != self.dims:
             raise AuditError(
                 f"{self.name} looks at images of {self.dims} axes, and these have {voxels.ndim - 2}",
                 fix="leave it out; medicalnet is for volumes, inception and radimagenet are for pictures",
             )
+
+    def __call__(self, voxels: Tensor, *, step: Step = silent) -> NDArray[np.float64]:
+        """Features (N, d) of ``voxels`` (N, C, *S) in [-1, 1]; ``step`` counts images.
+
+        Raises:
+            AuditError: the network cannot look at such images.
+        """
+        self.check(voxels)
         found = []
         with torch.inference_mode():
             for batch in voxels.float().split(BATCH_IMAGES if self.dims == 2 else 1):
@@ -80,18 +84,14 @@ class Brought:
 class BroughtInception(Brought):
     """Inception v3, which also says what it takes images for."""
 
-    def __call__(self, voxels: Tensor, *, step: Step = silent) -> NDArray[np.float64]:
-        """Features (N, 2048) of ``voxels`` (N, C, H, W) in [-1, 1], C 1 or 3; ``step`` counts images.
-
-        Raises:
-            AuditError: the images are no pictures of one or three channels; their classes would be nobody's.
-        """
-        if voxels.ndim == 4 and voxels.shape[1] not in {1, 3}:
+    def check(self, voxels: Tensor) -> None:
+        """Raise ``AuditError`` unless these are pictures of one or three channels; it has never seen others."""
+        super().check(voxels)
+        if voxels.shape[1] not in {1, 3}:
             raise AuditError(
                 f"{self.name} looks at grey or coloured pictures, and these have {voxels.shape[1]} channels",
                 fix="leave it out; radimagenet takes each channel by itself",
             )
-        return super().__call__(voxels, step=step)
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability of each class, (N, classes), from features (N, 2048)."""
