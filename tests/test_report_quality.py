@@ -91,7 +91,14 @@ def test_the_whole_set_has_a_column_of_its_own_where_its_figures_differ(tmp_path
     content = found(figures=found()["figures"][1:2])
     text = page_of(tmp_path, content)[1].text
     assert "Equal numbers" not in text
+    assert "Not here" not in text
     assert "40 synthetic images beside 40 real ones, against 60 other real ones." in text
+
+
+def test_what_small_sets_lack_is_said_on_the_page_and_on_the_terminal(tmp_path: Path) -> None:
+    content = found(figures=found()["figures"][:1])
+    assert "Not here: precision, recall, density and coverage" in page_of(tmp_path, content)[1].text
+    assert "lacking  precision" in quality_lines(content, "quality.json", "")
 
 
 def test_only_measured_figures_are_explained(tmp_path: Path) -> None:

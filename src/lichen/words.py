@@ -12,7 +12,7 @@ from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
 from lichen.report.evidence import Facts
-from lichen.report.quality_words import FIGURES, reading_words
+from lichen.report.quality_words import FIGURES, lacking_words, reading_words
 
 VERDICTS = {
     "clean": "clean: no copy of a training patient found",
@@ -67,14 +67,17 @@ def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
     train = f", {counts['train_images']} training images" if "train_images" in counts else ""
     real = f"{counts['reference_images']} real ones of {counts['reference_patients']} patients{train}"
     lines = [f"compared {counts['synthetic_images']} synthetic images with {real}"]
+    rows: list[tuple[str, ...]] = []
     for extractor, figures in groupby(found["figures"], key=lambda figure: str(figure["extractor"])):
-        rows = [(extractor, "synthetic", "real", "")]
+        rows += [("",) * 4, (extractor, "synthetic", "real", "")]
         for figure in figures:
             drawn = Facts(figure["matched"] or figure["synthetic"])
             name = FIGURES[figure["name"]].title
             rows.append((f"  {name}", reading_words(drawn), reading_words(Facts(figure["real"])), figure["finding"]))
-        lines += ["", _columns(rows)]
-    lines += ["", "copies   are not seen by any of these; lichen audit looks for them"]
+    lines += [_columns(rows), ""]
+    if lacking := lacking_words({figure["name"] for figure in found["figures"]}):
+        lines.append(f"lacking  {lacking}")
+    lines += ["copies   are not seen by any of these; lichen audit looks for them"]
     lines += [f"cost     {cost or 'not measured'}", f"files    {files}"]
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from lichen.files import sha256_of, write_text
 from lichen.report.dots import Dot, dot_chart, dot_swatch
 from lichen.report.evidence import Facts, read_document
 from lichen.report.formats import NOT_RECORDED, plural, rows_of, shape, whole
-from lichen.report.quality_words import FIGURES, FINDINGS, reading_words
+from lichen.report.quality_words import FIGURES, FINDINGS, lacking_words, reading_words
 from lichen.report.templates import render
 
 Rows = tuple[tuple[str, str], ...]
@@ -59,6 +59,8 @@ class QualityPage:
     cards: tuple[tuple[str, str, str], ...]
     panels: tuple[Panel, ...]
     legend: tuple[tuple[Markup, str], ...]
+    lacking: str
+    """Which figures there are not, and why."""
     has_other_sizes: bool
     """Whether a figure of the whole set is another one than that at equal numbers."""
     meanings: tuple[tuple[str, str, str], ...]
@@ -89,6 +91,7 @@ def write_quality_report(quality_json: Path) -> Path:
         cards=_cards(facts, figures),
         panels=panels,
         legend=tuple((dot_swatch(kind), words) for kind, words in _LEGEND),
+        lacking=lacking_words({figure.text("name") or "" for figure in figures}),
         has_other_sizes=any(row.synthetic != row.matched for panel in panels for row in panel.rows),
         meanings=_meanings(figures),
         not_seen=facts.texts("not_seen"),

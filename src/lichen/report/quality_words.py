@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from lichen.report.evidence import Facts
@@ -99,6 +100,11 @@ def reading_words(reading: Facts) -> str:
     if value is None:
         return "none"
     return _short(value) + ("" if low is None or high is None else f" ({_short(low, 2)} to {_short(high, 2)})")
+
+
+def lacking_words(names: Collection[str]) -> str:
+    """Why there is no precision among the figures ``names``; empty where it is there."""
+    return "" if "precision" in names else "precision, recall, density and coverage take sets of more patients"
 
 
 def _short(value: float, significant: int = 3) -> str:
