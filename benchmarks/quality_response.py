@@ -148,7 +148,7 @@ def main() -> None:
         "Each cell: the finding beside real against real (training images against the reference), and the figure with\n"
         "its 95 % interval. Of the 17 findings of a set, one is expected to be wrong by chance. Blurred: mean of\n"
         "3 voxels along each axis. Noisy: standard deviation 0.1 of the range [-1, 1]. Shifted: by a quarter of the\n"
-        "first axis. One end: of the other patients' images, those lowest in the first principal component of their voxels."
+        "first axis. One end: of the other patients' images, those lowest in the first principal component of voxels."
     )
     write_results(__file__, header, rows, note)
 

@@ -15,7 +15,7 @@ from lichen.energy import read_traces
 from lichen.errors import AuditError
 from lichen.images import ImageSet, load_set, write_sample
 from lichen.images.phantoms import phantom_source
-from lichen.quality.measures import measure_quality
+from lichen.quality import measure_quality
 from lichen.runs import RunFolder
 from test_cli import call
 

@@ -19,8 +19,8 @@ from lichen.errors import RunError
 from lichen.files import write_json
 from lichen.images import ImageSet, load_set, open_folder
 from lichen.progress import Step
-from lichen.quality.extractors import RADIOMICS, RANDOM_CONV, Extractor, Radiomics, RandomConv
-from lichen.quality.measures import Quality, measure_quality, quality_steps
+from lichen.quality import Extractor, Quality, Radiomics, RandomConv, measure_quality, quality_steps
+from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
 from lichen.watch import Watch
