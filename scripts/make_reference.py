@@ -28,6 +28,7 @@ from lichen.options import (
     InitOptions,
     MeasureOptions,
     PredictOptions,
+    QualityOptions,
     ReleaseOptions,
     ReportOptions,
     RunOptions,
@@ -48,6 +49,7 @@ OPTIONS: dict[str, type] = {
     "train": RunOptions,
     "sample": SampleOptions,
     "audit": AuditOptions,
+    "quality": QualityOptions,
     "release": ReleaseOptions,
     "report": ReportOptions,
     "predict": PredictOptions,
@@ -75,7 +77,9 @@ RUN_FOLDER = {
     "config.yaml": "All settings of the run. It can be given to `--config`.",
     "log.jsonl": "One JSON object a line while training: `time`, `phase`, `images_seen`, `loss`, `learning_rate`, "
     "`gradient_norm`. Of phase `probe`: `n` samples compared, `above` and `share` of them nearer than new patients, "
-    "`mean_score`, `p_value`, `rises` (0 or 1). Of phase `stop`: `kept_images_seen`, where a probe ended training.",
+    "`mean_score`, `p_value`, `rises` (0 or 1), and with `--probe.quality` the kernel `distance` to held-out images, "
+    "`distance_error` (standard error), `distance_real_high` (upper end of that of training images). "
+    "Of phase `stop`: `kept_images_seen`, where a probe ended training.",
     "energy-<host>-<rank>.jsonl": "What the meters said, one JSON object a line. Each process appends to its own file.",
     "forecasts.jsonl": "What the work was expected to take, one JSON object a line, from probes before it began.",
     "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",
@@ -90,6 +94,8 @@ RUN_FOLDER = {
     "audit/audit.json": "The verdict and one finding per synthetic image. Real patients and images have pseudonyms.",
     "audit/PRIVATE-names.json": "**Whom the pseudonyms stand for**, and their key, made once per folder. Readable by "
     "its owner only; keep it as private as the images.",
+    "quality/quality.json": "After `lichen quality --run`: figures of the samples beside those between real images.",
+    "quality/quality.html": "The same for people. It can be shared.",
     "summary.json": "Results of every step. It holds the command as typed, so folder names too, and the names of "
     "images only if `--images.skip-bad` left some out.",
     "report.html": "The page for people. Copies are listed with the pseudonyms of their nearest training images.",
@@ -151,6 +157,21 @@ AUDIT = {
     "inputs": "SHA-256 of what was compared.",
     "reviewed": "What people said of the pairs (`--reviewed`), and how the flags agree; null: no marks were given.",
     "not_tested": "What the audit cannot see, one sentence each.",
+}
+
+QUALITY = {
+    "lichen": "Version that wrote the file.",
+    "layout": "1: the layout of this file.",
+    "counts": "Images, and patients of the real ones, in each set.",
+    "grid": "Channels and voxels on which images were compared.",
+    "real_from": "Which real images are compared with the reference as the yardstick.",
+    "nearest_neighbours": "How many make a neighbourhood, for precision, recall, density and coverage.",
+    "figures": "Each with `name`, `extractor`, and `value`, `low`, `high`, `images` and `reference_images` of the "
+    "`synthetic` images, of `real` ones, and of as many synthetic ones as there (`matched`); `finding`: `as real`, "
+    "`worse`, `better` or `unknown`. null where sets are too small.",
+    "extractors": "By name of the features, what they are and what is done to an image first.",
+    "not_seen": "What no figure sees, one sentence each.",
+    "inputs": "SHA-256 of what was compared.",
 }
 
 
@@ -297,6 +318,7 @@ def _files() -> Iterator[str]:
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RUN_FOLDER.items()])
     yield "`lichen audit` writes `audit.json`, `report.html`, `PRIVATE-names.json`, an energy trace and `.lock` into"
     yield "its own folder."
+    yield "`lichen quality --out` writes `quality.json`, `quality.html`, an energy trace and `.lock` into that folder."
     yield ""
     yield "## Release folder"
     yield ""
@@ -312,6 +334,9 @@ def _files() -> Iterator[str]:
     yield "`lichen/audit/audit.schema.json` in the package describes every key (JSON Schema, draft 2020-12)."
     yield "`lichen.audit.read_audit` reads the file back."
     yield ""
+    yield "## quality.json"
+    yield ""
+    yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in QUALITY.items()])
 
 
 def _errors() -> Iterator[str]:

@@ -152,13 +152,13 @@ def test_the_classics_train_an_encoder_on_the_training_images_alone(monkeypatch:
     train = _people(6, "train", 0)
     trained = []
 
-    def watched(images: torch.Tensor, patients: torch.Tensor, **settings: int) -> torch.nn.Module:
-        trained.append((images, patients.tolist(), settings))
-        return train_encoder(images, patients, steps=1, **settings)
+    def watched(images: torch.Tensor, patients: torch.Tensor, *, seed: int) -> torch.nn.Module:
+        trained.append((images, patients.tolist(), seed))
+        return train_encoder(images, patients, steps=1, seed=seed)
 
     monkeypatch.setattr("lichen.audit.classics.train_encoder", watched)
     classics(_people(4, "made", 2), replace(train, patients=("a", "b", "a", "c", "c", "d")), _people(4, "new", 1), 7)
-    ((images, patients, settings),) = trained
+    ((images, patients, seed),) = trained
     assert images.equal(train.voxels)
     assert patients == [0, 1, 0, 2, 2, 3]
-    assert settings == {"seed": 7}
+    assert seed == 7

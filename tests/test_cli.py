@@ -170,6 +170,22 @@ def test_samples_in_a_folder_of_their_own_are_audited_with_the_patients_of_their
     assert "--run RUN" in capsys.readouterr().err
 
 
+def test_the_quality_of_a_run_is_that_of_its_samples_beside_its_own_images(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("quality", "--run", str(finished), "--features", "random-conv", "--quiet", "--json")
+    assert call(*options) == 0
+    found = json.loads(capsys.readouterr().out)
+    images = json.loads((finished / "summary.json").read_text())["images"]
+    assert found["counts"]["synthetic_images"] == 10
+    assert found["counts"]["reference_patients"] == images["held_out_patients"]
+    assert found["counts"]["train_images"] == images["train_images"]
+    assert {path.name for path in (finished / "quality").iterdir()} == {"quality.json", "quality.html"}
+    named = ("--synthetic", str(finished / "samples"), "--out", str(tmp_path))
+    assert call(*options, *named) == 0
+    assert json.loads(capsys.readouterr().out) == found
+
+
 def test_an_unknown_score_is_refused_before_anything_is_read(tmp_path: Path, capsys: Any) -> None:
     assert call("run", "--out", str(tmp_path), "--audit.scores", "magic") == 2
     assert "magic" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from lichen.audit import find_score
 from lichen.audit.probe import FALSE_STOPS, Reading, chance, rank_of, yardstick
 from lichen.audit.scores import Pool
 from lichen.chain import run, train_only
-from lichen.chain.probing import one_of_each, probes_planned
+from lichen.chain.probing import measure_of, one_of_each, probes_planned
 from lichen.config import ProbeConfig, RunConfig
 from lichen.errors import AuditError, ConfigError, TrainingError
 from lichen.files import sha256_of
@@ -245,13 +245,24 @@ def tiny(probe: ProbeConfig) -> RunConfig:
 def test_a_run_logs_the_curve_shows_it_and_has_the_weights_of_one_without(tmp_path: Path) -> None:
     plain, probed = RunFolder(tmp_path / "plain"), RunFolder(tmp_path / "probed")
     train_only(tiny(ProbeConfig()), plain, quiet=True)
-    run(tiny(ProbeConfig(every=320, samples=4)), probed, command="lichen run", quiet=True)
+    run(tiny(ProbeConfig(every=320, samples=4, quality=True)), probed, command="lichen run", quiet=True)
     assert sha256_of(plain.generator) == sha256_of(probed.generator)
     curve = read_log(probed.log)["probe"]
     assert [point["images_seen"] for point in curve] == [320, 640]
     assert all(point["n"] == 4 and 0 <= point["share"] <= 1 and 0 < point["p_value"] <= 1 for point in curve)
-    assert "Probes for copies" in probed.report.read_text()
+    assert all(point["distance"] > 0 < point["distance_error"] for point in curve), "4 samples of hardly any training"
+    assert len({point["distance_real_high"] for point in curve}) == 1
+    assert all(title in probed.report.read_text() for title in ("Probes for copies", "Probes of quality"))
     assert {phase["phase"] for phase in json.loads(probed.summary.read_text())["energy"]["phases"]} >= {"diffusion"}
+
+
+def test_probes_of_quality_see_samples_come_nearer_to_held_out_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    held_out, train, more = (torch.rand((12, 1, 16, 16), generator=generator) * 2 - 1 for _ in range(3))
+    measure = measure_of(held_out, train, samples=8)
+    found = [measure(share * more + (share - 1)) for share in (0.2, 0.6, 1.0)]
+    assert [record["distance"] for record in found] == sorted((record["distance"] for record in found), reverse=True)
+    assert found[0]["distance"] > found[0]["distance_real_high"] > found[2]["distance"]
 
 
 def test_a_run_whose_probe_stops_says_how_many_images_its_weights_saw(

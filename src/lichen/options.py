@@ -22,6 +22,9 @@ from lichen.config import (
 from lichen.errors import ConfigError
 from lichen.presets import PresetName
 
+FeatureName = Literal["random-conv", "radiomics", "encoder"]
+"""Features that need no file of weights."""
+
 
 @dataclass(frozen=True)
 class RunOptions(RunConfig):
@@ -139,7 +142,7 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class GridOptions:
-    """How the images of an audit are read; with --run as in that run."""
+    """How images are read that are compared with each other; with --run as in that run."""
 
     patient_column: str | None = None
     """Column of metadata.csv or participants.tsv that names the patient; default: patient, subject or group."""
@@ -185,6 +188,55 @@ class AuditOptions:
     """Print the result as JSON."""
     quiet: bool = False
     """Show no progress."""
+
+
+@dataclass(frozen=True)
+class QualityOptions:
+    """Say how good a synthetic set is: how far from real images, how true, how complete, how diverse.
+
+    Each figure has an interval, and beside it stands the same figure between real images. None of them sees copies.
+    """
+
+    synthetic: Path | None = None
+    """Folder (or .npz) of synthetic images; with --run by default its samples."""
+    reference: Path | None = None
+    """Folder of real images to compare with, best of patients that the generator never saw."""
+    train: Path | None = None
+    """Folder of other real images, best those it was trained on: their distance to the reference is the yardstick."""
+    run: Path | None = None
+    """Instead of both: a run folder, whose held-out and training images are then compared with."""
+    features: tuple[FeatureName, ...] = ("random-conv", "radiomics")
+    """In what images are compared: a fixed random network, radiomics, or an encoder trained on half of --train."""
+    weights: tuple[str, ...] = ()
+    """Networks whose weights you have, as NAME=PATH: inception (FID and IS), radimagenet, medicalnet (volumes)."""
+    out: Path | None = None
+    """Folder for quality.json and quality.html; default: quality/ here, or in the run folder."""
+    images: GridOptions = field(default_factory=GridOptions)
+    device: str = "auto"
+    """Where networks work, as in lichen sample."""
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    json: bool = False
+    """Print the figures as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def __post_init__(self) -> None:
+        if self.run is None and (self.synthetic is None or self.reference is None):
+            raise ConfigError(
+                "quality needs synthetic images and real ones to compare them with",
+                fix="give --synthetic DIR and --reference DIR, or --run RUN for those of a run folder",
+            )
+        if self.run is not None and (self.reference or self.train):
+            raise ConfigError("--run stands for --reference and --train", fix="leave out either --run or these")
+        if "encoder" in self.features and self.run is None and self.train is None:
+            raise ConfigError(
+                "the encoder is trained on real images that are not compared", fix="give --train DIR, or leave it out"
+            )
+        for words in self.weights:
+            if not all(words.partition("=")):
+                raise ConfigError(f"--weights {words} names no network and file", fix="e.g. --weights inception=PATH")
+        if not self.features and not self.weights:
+            raise ConfigError("there are no features to compare images in", fix="e.g. --features random-conv")
 
 
 @dataclass(frozen=True)

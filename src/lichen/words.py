@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from lichen.carbon import J_PER_KWH, Range, energy_range_text, energy_text, gram
 from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
+from lichen.report.evidence import Facts
+from lichen.report.quality_words import FIGURES, lacking_words, reading_words
 
 VERDICTS = {
     "clean": "clean: no copy of a training patient found",
@@ -65,6 +68,32 @@ def _flagged(audit: dict[str, Any]) -> str:
     if audit["verdict"] == "inconclusive" and audit["copies"]:
         return f"{words}, as may happen by chance in a set without any copy"
     return words
+
+
+def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
+    """The figures of a synthetic set: as many synthetic as real images, and real ones beside them."""
+    counts = found["counts"]
+    train = f", {counts['train_images']} training images" if "train_images" in counts else ""
+    real = f"{counts['reference_images']} real ones of {counts['reference_patients']} patients{train}"
+    lines = [f"compared {counts['synthetic_images']} synthetic images with {real}"]
+    rows: list[tuple[str, ...]] = []
+    for extractor, figures in groupby(found["figures"], key=lambda figure: str(figure["extractor"])):
+        rows += [("",) * 4, (extractor, "synthetic", "real", "")]
+        for figure in figures:
+            drawn = Facts(figure["matched"] or figure["synthetic"])
+            name = FIGURES[figure["name"]].title
+            rows.append((f"  {name}", reading_words(drawn), reading_words(Facts(figure["real"])), figure["finding"]))
+    lines += [_columns(rows), ""]
+    if lacking := lacking_words({figure["name"] for figure in found["figures"]}):
+        lines.append(f"lacking  {lacking}")
+    lines += ["copies   are not seen by any of these; lichen audit looks for them"]
+    lines += [f"cost     {cost or 'not measured'}", f"files    {files}"]
+    return "\n".join(lines)
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def survey_lines(found: Survey, montage: Path | None) -> str:
@@ -127,8 +156,7 @@ def runs_table(rows: Sequence[RunRow], sums: Sequence[Total], root: Path) -> str
         unmeasured = f", {part.unmeasured} of them not measured" if part.unmeasured else ""
         state = f"{part.runs} runs{unmeasured}"
         cells.append((printable(part.name), state, _kwh(part.energy_kwh), _grams(part.carbon_g), ""))
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return _columns(cells)
 
 
 def _kwh(figure: Range | None) -> str:

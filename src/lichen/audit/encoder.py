@@ -24,6 +24,7 @@ from lichen.audit.contrast import averaged, even_contrast
 from lichen.audit.pearson import unit_rows, varying_voxels
 from lichen.audit.views import random_views
 from lichen.audit.warp import Frame
+from lichen.progress import Step, silent
 from lichen.seeds import mix_seed
 
 if TYPE_CHECKING:
@@ -92,8 +93,12 @@ class Encoder(nn.Module):
         return embedded
 
 
-def train_encoder(images: Tensor, patients: Tensor, *, seed: int = 0, steps: int = STEPS) -> Encoder:
+def train_encoder(
+    images: Tensor, patients: Tensor, *, seed: int = 0, steps: int = STEPS, step: Step = silent
+) -> Encoder:
     """An encoder that tells ``images`` (M, C, *S) of ``patients`` (M,) int64 apart, on the device of the images.
+
+    ``step`` counts the images of each of the ``steps``.
 
     A function of the set of images, the seed and the number of steps alone: the images are first sorted by what is in
     them. So an encoder trained on two pools together treats both alike, whichever is given first. It comes out the same
@@ -115,6 +120,7 @@ def train_encoder(images: Tensor, patients: Tensor, *, seed: int = 0, steps: int
         nt_xent(first, second, patients[batch]).backward()
         optimiser.step()
         schedule.step()
+        step(len(batch))
     return encoder.eval().requires_grad_(requires_grad=False)
 
 

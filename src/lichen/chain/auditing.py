@@ -28,7 +28,7 @@ from lichen.watch import Watch
 
 if TYPE_CHECKING:
     from lichen.audit.planted import RoundTrip
-    from lichen.options import AuditOptions
+    from lichen.options import AuditOptions, GridOptions
 
 WORK = "work-with-patient-images"
 """Folder beside ``audit.json`` while an audit goes on; it says in its name what it may hold. Gone at the end."""
@@ -86,8 +86,7 @@ def audit_folders(options: AuditOptions, watch: Watch) -> Audited:
         folders["withheld"] = options.withheld
     sources = {name: open_folder(path, patient_column=column) for name, path in folders.items()}
     made = open_folder(options.synthetic)
-    size = choose_size(sources["train"], options.images.size or _common_shape(made), multiple=1)
-    fit = _fit([made, *sources.values()], size, options.images.fit)
+    size, fit = common_grid(made, tuple(sources.values()), options.images)
     with watch.phase("read", sum(len(source.items) for source in sources.values())) as step:
         sets = {
             name: load_set(
@@ -108,6 +107,15 @@ def audit_with_run(run: RunFolder, options: AuditOptions, device: torch.device, 
     if run.generator.is_file():
         round_trip = through(load_generator(run.generator, device, config.memory.budget_bytes))
     return _compare(options, sets, "crop-pad", round_trip, watch)
+
+
+def common_grid(made: Source, real: Sequence[Source], options: GridOptions) -> tuple[tuple[int, ...], Fit]:
+    """The grid in voxels on which images ``made`` by any generator meet ``real`` ones, and how they come to it.
+
+    Where neither the options nor a shape that all synthetic images share name it, the first of ``real`` does.
+    """
+    size = choose_size(real[0], options.size or _common_shape(made), multiple=1)
+    return size, _fit([made, *real], size, options.fit)
 
 
 def through(generator: Generator) -> RoundTrip | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,13 +17,18 @@ from torch import Tensor, nn
 from lichen.audit.probe import Reading, Yardstick, yardstick
 from lichen.chain.data import Data
 from lichen.config import RunConfig, SamplingConfig
+from lichen.errors import AuditError
 from lichen.images import ImageSet
+from lichen.quality import LEAST_PATIENTS, KernelRuler
 from lichen.sampling import draw_images
 from lichen.seeds import mix_seed
 from lichen.training.autoencoder import reconstruct
 from lichen.training.generator import Generator
 from lichen.training.loop import Log, Probing
 from lichen.watch import Watch
+
+Measure = Callable[[Tensor], dict[str, float]]
+"""Samples (B, C, *S) -> how far they are from held-out images, for ``log.jsonl``."""
 
 SCORE = "pearson"
 """Exact and cheap, and an over-trained model repeats its images unmoved; see the score's own blind spots."""
@@ -40,8 +46,8 @@ class Probes:
     config: RunConfig
     draw: Callable[[Any], Tensor]
     """Averaged network -> ``probe.samples`` synthetic images (B, C, *S), without label maps."""
-    ready: Callable[[], Yardstick]
-    """Called once, before the first probe."""
+    ready: Callable[[], tuple[Yardstick, Measure | None]]
+    """Called once, before the first probe; a measure of quality where one is asked for."""
     watch: Watch
 
     def logging(self, log: Log) -> Probing | None:
@@ -49,14 +55,13 @@ class Probes:
         settings, planned = self.config.probe, probes_planned(self.config)
         if settings.every is None:
             return None
-        ruler: list[Yardstick] = []
+        made_ready = cache(self.ready)
 
         def probe(images_seen: int, average: nn.Module) -> bool:
-            if not ruler:
-                ruler.append(self.ready())
-            found = ruler[0].read(self.draw(average))
+            (ruler, measure), samples = made_ready(), self.draw(average)
+            found = ruler.read(samples)
             rises = found.rises(planned)
-            log(record(images_seen, found, rises=rises))
+            log({**record(images_seen, found, rises=rises), **(measure(samples) if measure else {})})
             if rises and settings.stop:
                 self.watch.tell(_in_words(images_seen, found))
             return rises and settings.stop
@@ -99,8 +104,16 @@ def make_probes(
     """Probes with the images of a run: calibrated on held-out patients who went through the ``bottleneck``, if any.
 
     ``made`` makes a generator of the averaged network of the training.
+
+    Raises:
+        AuditError: quality is asked for, and there are too few patients to measure it.
     """
     settings = config.probe
+    if settings.quality and min(len(set(images.patients)) for images in (data.train, data.held_out)) < LEAST_PATIENTS:
+        raise AuditError(
+            f"probes of quality take {LEAST_PATIENTS} training and as many held-out patients",
+            fix="leave out --probe.quality",
+        )
     sampling = SamplingConfig(
         count=settings.samples, steps=STEPS, batch_size=BATCH_SIZE, seed=mix_seed(config.training.seed, "probe")
     )
@@ -111,13 +124,30 @@ def make_probes(
         drawn = torch.cat([draw_images(generator, batch, sampling) for batch in batches])
         return drawn[: settings.samples, :images]
 
-    def ready() -> Yardstick:
+    def ready() -> tuple[Yardstick, Measure | None]:
         held_out = one_of_each(data.held_out)
+        learned, fresh = one_of_each(data.train)[:, :images], held_out[:, :images]
+        measure = measure_of(fresh, learned, settings.samples) if settings.quality else None
         if bottleneck is not None:
             held_out = reconstruct(bottleneck, held_out, config.autoencoder.batch_size)
-        return yardstick(SCORE, data.train.voxels[:, :images], data.train.patients, held_out[:, :images])
+        return yardstick(SCORE, data.train.voxels[:, :images], data.train.patients, held_out[:, :images]), measure
 
     return Probes(config, draw, ready, watch)
+
+
+def measure_of(held_out: Tensor, train: Tensor, samples: int) -> Measure:
+    """The kernel distance to ``held_out`` (n, C, *S), beside that of so many images of ``train`` (m, C, *S).
+
+    Unlike the scores above it takes the images as they are: blur that an autoencoder leaves is a lack of quality.
+    """
+    ruler = KernelRuler.of(held_out)
+    real = ruler.distance(train[:samples])
+
+    def measure(samples: Tensor) -> dict[str, float]:
+        found = ruler.distance(samples)
+        return {"distance": found.value, "distance_error": found.standard_error, "distance_real_high": real.high}
+
+    return measure
 
 
 def one_of_each(images: ImageSet) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lichen.commands.cost import card, measure, predict, whatif
-from lichen.commands.judging import audit, report, runs
+from lichen.commands.judging import audit, quality, report, runs
 from lichen.commands.machine import doctor, slurm
 from lichen.commands.making import images, init, run, sample, train
 from lichen.commands.sharing import release
@@ -18,6 +18,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "sample": sample,
     "audit": audit,
+    "quality": quality,
     "release": release,
     "report": report,
     "whatif": whatif,

@@ -1,8 +1,9 @@
-"""What came out: audit, report, runs."""
+"""What came out: audit, quality, report, runs."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from lichen.arguments import parse
 from lichen.commands.common import show, stored_settings
@@ -81,6 +82,43 @@ def audit(arguments: list[str]) -> int:
         lines.append(f"review      {review} CONTAINS PATIENT IMAGES")
     show(options.json, written, "\n".join(lines))
     return result.exit_code
+
+
+def quality(arguments: list[str]) -> int:
+    """Say how good a synthetic set is, beside real images among themselves."""
+    from lichen.options import QualityOptions
+
+    options = parse(QualityOptions, "quality", arguments)
+    stored = None if options.run is None else stored_settings(options.run)
+    if stored is not None:  # what the run said is the default
+        options = parse(QualityOptions, "quality", arguments, QualityOptions(run=options.run, carbon=stored.carbon))
+    from lichen.chain import at_work, compare_folders, compare_with_run, holding
+    from lichen.config import TrainingConfig
+    from lichen.report import write_quality_report
+    from lichen.runs import RunFolder
+    from lichen.team import ALONE
+    from lichen.watch import watching
+    from lichen.words import quality_lines
+
+    folder = options.out or (options.run or Path()) / "quality"
+    # as with samples: what is kept in a run folder is traced there, what has a folder of its own, in that
+    home = RunFolder(options.run if options.run is not None and options.out is None else folder)
+    with (
+        holding(home, ALONE),
+        at_work(TrainingConfig(device=options.device), ALONE) as device,
+        watching(home.path, options.carbon, quiet=options.quiet) as watch,
+    ):
+        found = (
+            compare_folders(options, device, watch)
+            if options.run is None
+            else compare_with_run(RunFolder(options.run), options, device, watch)
+        )
+        cost = watch.grams_spent()
+    path = folder / "quality.json"
+    written = found.write(path)
+    page = write_quality_report(path)
+    show(options.json, written, quality_lines(written, f"{path}, {page}", cost))
+    return 0
 
 
 def report(arguments: list[str]) -> int:

@@ -16,6 +16,11 @@ from lichen.quality.scaling import standardisation
 from lichen.seeds import mix_seed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
     from lichen.images.types import ImageSet
 
 
@@ -44,31 +49,59 @@ class KernelDistance:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class KernelRuler:
+    """Real images as features, to measure one set of images after the other against."""
+
+    scaled: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """Brings features to mean 0 and standard deviation 1 over these images, so that none counts for its size."""
+    features: NDArray[np.float64]
+    """(n, d) of these images, scaled."""
+    patients: Sequence[str] | None
+
+    @staticmethod
+    def of(voxels: Tensor, patients: Sequence[str] | None = None, *, step: Step = silent) -> KernelRuler:
+        """The ruler of real images ``voxels`` (n, C, *S) of ``patients`` (default: all different).
+
+        Raises:
+            AuditError: the images are all equal.
+        """
+        from lichen.quality.features import random_features
+
+        raw = random_features(voxels, step=step)
+        scaled = standardisation(raw)
+        if scaled is None:
+            raise AuditError(
+                f"all {len(voxels)} held-out images are equal; there is no spread to measure a distance in",
+                fix="give different images of different patients",
+            )
+        return KernelRuler(scaled, scaled(raw), patients)
+
+    def distance(self, voxels: Tensor, patients: Sequence[str] | None = None, *, step: Step = silent) -> Estimate:
+        """The squared MMD of images ``voxels`` (m, C, *S) of ``patients`` (default: all different) to these ones.
+
+        Raises:
+            AuditError: a set has fewer than four patients.
+        """
+        from lichen.quality.features import random_features
+
+        return squared_mmd(self.scaled(random_features(voxels, step=step)), self.features, patients, self.patients)
+
+
 def kernel_distance(
     synthetic: ImageSet, reference: ImageSet, train: ImageSet | None = None, *, step: Step = silent
 ) -> KernelDistance:
     """The kernel distance of ``synthetic`` to ``reference`` (real, held out), in units of the reference's spread.
 
-    Features are shifted and scaled to mean 0 and standard deviation 1 over the reference images, so that no feature
-    counts for its size. Patients of ``synthetic`` are ignored: each of its images stands for itself. ``step`` counts
+    Patients of ``synthetic`` are ignored: each of its images stands for itself. ``step`` counts
     images of all sets. Raises ``AuditError`` for fewer than four patients in a set, or equal reference images.
     """
-    from lichen.quality.features import random_features
-
-    raw = random_features(reference.voxels, step=step)
-    scaled = standardisation(raw)
-    if scaled is None:
-        raise AuditError(
-            f"all {len(reference.names)} held-out images are equal; there is no spread to measure a distance in",
-            fix="give different images of different patients",
-        )
-    held_out = scaled(raw)
-    distance = squared_mmd(scaled(random_features(synthetic.voxels, step=step)), held_out, None, reference.patients)
+    ruler = KernelRuler.of(reference.voxels, reference.patients, step=step)
+    distance = ruler.distance(synthetic.voxels, step=step)
     real, chosen = None, None
     if train is not None:
         chosen = _as_many(train, len(synthetic.names))
-        learned = scaled(random_features(train.voxels[chosen], step=step))
-        real = squared_mmd(learned, held_out, [train.patients[i] for i in chosen], reference.patients)
+        real = ruler.distance(train.voxels[chosen], [train.patients[i] for i in chosen], step=step)
     return KernelDistance(
         synthetic=distance,
         real=real,

@@ -124,13 +124,23 @@ def _pattern(name: str, side: int, ground: str, mark: Markup, turn: int = 0) -> 
 
 
 def line_chart(
-    points: Sequence[tuple[float, float]], *, name: str, title: str, description: str, x_axis: str, y_axis: str
+    points: Sequence[tuple[float, float]],
+    *,
+    name: str,
+    title: str,
+    description: str,
+    x_axis: str,
+    y_axis: str,
+    level: tuple[float, str] | None = None,
 ) -> Markup:
-    """One curve through ``points`` (x, y), x ascending; y is logarithmic where it spans more than a decade."""
+    """One curve through ``points`` (x, y), x ascending; y is logarithmic where it spans more than a decade.
+
+    ``level`` is a y to hold the curve against, and what it is.
+    """
     left, right, top, bottom = 48.0, WIDTH - 14, 26.0, _LINE_HEIGHT - 42
     kept = _thin(points)
     x_scale = bar_scale(max(x for x, _ in kept), left, right)
-    y_scale = line_scale([y for _, y in kept], bottom, top)
+    y_scale = line_scale([y for _, y in kept] + ([] if level is None else [level[0]]), bottom, top)
     body = []
     for tick in y_scale.ticks:
         body.append(line("grid", left, y_scale(tick), right, y_scale(tick)))
@@ -139,6 +149,9 @@ def line_chart(
         body.append(line("axis", x_scale(tick), bottom, x_scale(tick), bottom + 4))
         body.append(text("tick", x_scale(tick), bottom + 17, tick_label(tick), "middle"))
     body.append(line("axis", left, bottom, right, bottom))
+    if level is not None:
+        body.append(line("level", left, y_scale(level[0]), right, y_scale(level[0])))
+        body.append(text("level-label", left + 4, y_scale(level[0]) - 5, level[1], "start"))
     path = "M" + "L".join(f"{x_scale(x):.1f} {y_scale(y):.1f}" for x, y in kept)
     body.append(Markup('<path class="curve" d="{}"/>').format(path))
     last_x, last_y = kept[-1]

@@ -94,7 +94,31 @@ def _probes(log: Mapping[str, Sequence[object]]) -> tuple[Curve, ...]:
         x_axis="training images seen",
         y_axis="share of samples",
     )
-    return (Curve("Probes for copies", chart, words),)
+    return (Curve("Probes for copies", chart, words), *_probes_of_quality(log["probe"], last))
+
+
+def _probes_of_quality(records: Sequence[object], last: Facts) -> tuple[Curve, ...]:
+    """How far the samples of probes are from held-out images, where that was asked for."""
+    points = _points(records, "distance")
+    if not points:
+        return ()
+    (_, found), error, real = points[-1], last.number("distance_error"), last.number("distance_real_high")
+    words = (
+        f"Squared kernel distance of {plural(last.number('n') or 0, 'sample')} to held-out images in the features of a "
+        f"fixed random network: {_loss(found)}{f' ± {_loss(1.96 * error)}' if error else ''} at the last probe."
+    )
+    if real is not None:
+        words += f" As many training images are at {_loss(real)} at most (95 %), which is as near as probes can tell."
+    chart = line_chart(
+        points,
+        name="probe-quality",
+        title="Distance of samples to held-out images while training",
+        description=words,
+        x_axis="training images seen",
+        y_axis="squared kernel distance",
+        level=None if real is None else (real, "real images"),
+    )
+    return (Curve("Probes of quality", chart, words),)
 
 
 def _loss(value: float) -> str:

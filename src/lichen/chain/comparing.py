@@ -1,0 +1,182 @@
+"""How good is a synthetic set? The figures of any folder, or of a run's samples, beside those between real images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lichen import __version__
+from lichen.audit.checks import fingerprints, set_apart
+from lichen.chain.auditing import common_grid, load_samples
+from lichen.chain.data import check_bound, read_images
+from lichen.chain.encoding import encoder_features, encoder_steps, halved
+from lichen.config import RunConfig
+from lichen.errors import RunError
+from lichen.files import write_json
+from lichen.images import ImageSet, load_set, open_folder
+from lichen.progress import Step
+from lichen.quality import Extractor, Quality, Radiomics, RandomConv, measure_quality, quality_steps
+from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
+from lichen.runs import RunFolder
+from lichen.settings import load_settings
+from lichen.watch import Watch
+
+if TYPE_CHECKING:
+    from lichen.options import QualityOptions
+    from lichen.quality.brought import Brought
+
+LAYOUT = 1
+"""Of ``quality.json``."""
+ENCODER = "encoder"
+BUILT_IN: Mapping[str, Callable[[], Extractor]] = {"random-conv": RandomConv, "radiomics": Radiomics}
+"""Features that need neither weights nor training."""
+
+ABOUT = {
+    RANDOM_CONV: "Textures at four scales, by a network with random weights that never change; comparable only within "
+    "one project, between images of one kind on one grid.",
+    RADIOMICS: "Grey values and texture by name, computed here; comparable between images on one grid.",
+}
+"""What is behind the names of the built-in features."""
+
+NOT_SEEN = (
+    "Copies of training patients: a set of perfect copies has perfect quality. lichen audit looks for them.",
+    "Whether an image is right as medicine: no figure knows anatomy or disease, and a reader or a task has to say it.",
+    "What the features do not hold, such as lesions smaller than their coarsest view, and what is finer than the grid.",
+    "Chance: of twenty figures that are as between real images, one seems to differ at 95 %.",
+)
+OWN_RANGE = (
+    "An overall change of brightness or contrast: each image is brought to the range of its own percentiles first."
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was found, and of what."""
+
+    quality: Quality
+    synthetic: ImageSet
+    reference: ImageSet
+    train: ImageSet | None
+    about: Mapping[str, str]
+    """Name of the features -> what they are."""
+    not_seen: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``quality.json``: figures, numbers and sums; no name of an image, patient or folder."""
+        sets = {"synthetic": self.synthetic, "reference": self.reference}
+        real = {"reference": self.reference}
+        if self.train is not None:
+            sets["train"] = real["train"] = self.train
+        return {
+            "lichen": __version__,
+            "layout": LAYOUT,
+            "counts": {f"{name}_images": len(images.names) for name, images in sets.items()}
+            | {f"{name}_patients": len(set(images.patients)) for name, images in real.items()},
+            "grid": list(self.synthetic.voxels.shape[1:]),
+            **self.quality.as_json(),
+            "extractors": dict(self.about),
+            "not_seen": list(self.not_seen),
+            "inputs": {name: images.sha256() for name, images in sets.items()},
+        }
+
+    def write(self, path: Path) -> dict[str, Any]:
+        """Write it to ``path``, and return what was written."""
+        found = self.as_json()
+        write_json(path, found)
+        return found
+
+
+def compare_folders(options: QualityOptions, device: torch.device, watch: Watch) -> Compared:
+    """The quality of the images in ``options.synthetic``, on one grid with the real ones."""
+    brought = _brought(options, device)
+    column = options.images.patient_column
+    real = {name: path for name in ("reference", "train") if (path := getattr(options, name)) is not None}
+    sources = {name: open_folder(path, patient_column=column) for name, path in real.items()}
+    assert options.synthetic is not None
+    made = open_folder(options.synthetic)
+    size, fit = common_grid(made, tuple(sources.values()), options.images)
+    sources["synthetic"] = made
+    with watch.phase("read", sum(len(source.items) for source in sources.values())) as step:
+        first = load_set(sources["reference"].items, size, fit, step=step)
+        channels = first.voxels.shape[1]
+        others = {
+            name: load_set(source.items, size, fit, channels=channels, step=step)
+            for name, source in sources.items()
+            if name != "reference"
+        }
+    reference, train = first, others.get("train")
+    if train is not None:
+        reference, shared = set_apart(train, first, fingerprints(train.voxels), allowed=True)
+        if shared:
+            watch.tell(f"{len(shared)} patients of --reference are in --train too, and are left out of the reference")
+    return _compare(others["synthetic"], reference, train, options, brought, device, watch, (*NOT_SEEN, OWN_RANGE))
+
+
+def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.device, watch: Watch) -> Compared:
+    """The same with the held-out and training images of a ``run``; without ``options.synthetic`` of its samples.
+
+    Raises:
+        RunError: it has no samples, or its images are no longer those that it was trained on.
+    """
+    folder = options.synthetic or run.samples
+    if not folder.exists():
+        raise RunError(f"{run.path} has no samples", fix=f"draw some: lichen sample {run.path}")
+    brought = _brought(options, device)
+    config = load_settings(run.config, RunConfig())
+    source, data = open_folder(folder), read_images(config, watch)
+    check_bound(data.train, run)
+    with watch.phase("read", len(source.items)) as step:
+        made = load_samples(source, data.train, config.images.window, step)
+    not_seen = NOT_SEEN if config.images.window else (*NOT_SEEN, OWN_RANGE)
+    return _compare(made, data.held_out, data.train, options, brought, device, watch, not_seen)
+
+
+def _brought(options: QualityOptions, device: torch.device) -> list[Brought]:
+    """Features by the user's weights; what does not fit is said before images are read."""
+    from lichen.quality.brought import brought
+
+    named = (words.partition("=") for words in options.weights)
+    return [brought(name, Path(path).expanduser(), device) for name, _, path in named]
+
+
+def _compare(
+    synthetic: ImageSet,
+    reference: ImageSet,
+    train: ImageSet | None,
+    options: QualityOptions,
+    brought: Sequence[Brought],
+    device: torch.device,
+    watch: Watch,
+    not_seen: tuple[str, ...],
+) -> Compared:
+    """Measure in all features; those of the encoder against training patients whom it does not know."""
+    for extractor in brought:  # before hours of others, and not after
+        extractor.check(synthetic.voxels)
+    built_in = [BUILT_IN[name]() for name in dict.fromkeys(options.features) if name in BUILT_IN]
+    extractors: list[Extractor] = [*built_in, *brought]
+    about = {name: ABOUT[name] for name in (extractor.name for extractor in built_in)}
+    about |= {extractor.name: extractor.about for extractor in brought}
+    halves = None if train is None or ENCODER not in options.features else halved(train)
+    total = quality_steps(synthetic, reference, train, len(extractors))
+    if halves is not None:
+        total += encoder_steps(halves[0]) + quality_steps(synthetic, reference, halves[1], 1)
+    with watch.phase("quality", total) as step:
+        quality = measure_quality(synthetic, reference, train, extractors, step=step)
+        if halves is not None:
+            encoder = encoder_features(halves[0], device, step=step)
+            about[encoder.name] = encoder.about
+            quality = _with(quality, encoder, synthetic, reference, halves[1], step)
+    return Compared(quality, synthetic, reference, train, about, not_seen)
+
+
+def _with(
+    quality: Quality, extractor: Extractor, synthetic: ImageSet, reference: ImageSet, train: ImageSet, step: Step
+) -> Quality:
+    """``quality`` and the figures in the features of ``extractor``, with ``train`` as the yardstick of these."""
+    more = measure_quality(synthetic, reference, train, [extractor], step=step)
+    added = tuple(figure for figure in more.figures if figure.extractor == extractor.name)
+    return replace(quality, figures=(*quality.figures, *added))
