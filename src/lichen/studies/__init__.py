@@ -1,0 +1,1 @@
+"""Studies: tables of trainings that answer a question, each answer with its interval."""
