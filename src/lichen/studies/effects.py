@@ -2,8 +2,7 @@
 
 A *seed* is one repetition of the whole table. Levels that are compared share their seed (paired), so what a seed does
 to all of them cancels, and the spread between seeds is what an interval rests on. Seeds draw other weights, batches and
-samples; where they share the patients, as with one split of one data set, intervals are about that data set and not
-about patients in general.
+samples; where they share the patients, intervals are about these patients, and not about patients in general.
 
 A figure without an interval (``low`` and ``high`` None) decides nothing. That is so with one seed, and also where all
 seeds agree to the last digit: three runs without a copy have no spread, and still do not prove that there is none.
@@ -40,9 +39,9 @@ class Interval:
     """A figure and the interval that holds it with the confidence asked for."""
 
     estimate: float | None
-    """None where nothing can be said; ``low`` and ``high`` are then None too."""
+    """None where nothing can be said, or no more than the interval."""
     low: float | None
-    """None where the data have no spread to judge by."""
+    """None, as ``high``, where there are no data, or none with a spread to judge by."""
     high: float | None
     n: int
     """How many independent observations it rests on: seeds, patients, pairs."""

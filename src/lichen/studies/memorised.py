@@ -1,0 +1,191 @@
+"""What came out of one training, for a study: how near its images are to training patients, how many are copies.
+
+Everything is read from the run folder, but for the plain correlations, which are computed from its images: the audit
+compares by other scores, and a score more that votes would cost it resolution. Nothing here names a patient or an
+image; similarities are sorted, so that their order says nothing of who is who.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lichen.config import RunConfig
+from lichen.energy import PhaseEnergy, read_traces, total
+from lichen.errors import LichenError, RunError
+from lichen.footprint import TRAINING
+from lichen.quality import Estimate
+from lichen.runs import RunFolder
+from lichen.settings import load_settings
+from lichen.studies.effects import Interval, share
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+USUAL = 0.95
+"""Share of the held-out images that lie below the limit of what is usual."""
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """The highest correlation of each image with any training image, over all voxels: Akbar et al. (arXiv 2305.07644).
+
+    Held-out images search the same training images in the same direction, so they say how near new patients are.
+    Images without contrast have no correlation and are not among these.
+    """
+
+    synthetic: tuple[float, ...]
+    """Sorted."""
+    held_out: tuple[float, ...]
+    """Sorted."""
+
+    @property
+    def limit(self) -> float | None:
+        """The correlation that 95 % of the held-out images do not exceed; None without such images."""
+        return float(np.quantile(self.held_out, USUAL)) if self.held_out else None
+
+    @property
+    def unusual(self) -> Interval | None:
+        """The share of synthetic images above ``limit``; 0.05 is to be expected of a generator that copies nobody.
+
+        The interval is that of the synthetic images; the limit is taken as it is. None without held-out images.
+        """
+        limit = self.limit
+        if limit is None:
+            return None
+        return share(sum(value > limit for value in self.synthetic), len(self.synthetic))
+
+    def as_json(self) -> dict[str, Any]:
+        """The distributions and what is said of them."""
+        return {
+            "limit": self.limit,
+            "unusual": None if self.unusual is None else self.unusual.as_json(),
+            **{
+                name: {"mean": float(np.mean(values)) if values else None, "values": [round(v, 6) for v in values]}
+                for name, values in (("synthetic", self.synthetic), ("held_out", self.held_out))
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The figures of one training; None where there is none, which is never 0."""
+
+    verdict: str | None
+    """Of the audit."""
+    train_patients: int | None
+    train_images: int | None
+    synthetic_images: int | None
+    correlations: Correlations | None
+    copy_rate: Interval | None
+    """Share of copies among the synthetic images, corrected for power and false positives."""
+    memorised_patients: Interval | None
+    """Share of the training patients of whom there is a copy; grows with ``synthetic_images``."""
+    kernel_distance: Interval | None
+    """Squared MMD of synthetic and held-out images."""
+    frechet_distance: Interval | None
+    training_energy_j: Interval | None
+    """Joules of all phases of training, the autoencoder's included; n counts phases with a reading."""
+    training_s: float | None
+    """Seconds of the same phases."""
+
+    def as_json(self) -> dict[str, Any]:
+        """These outcomes for a results file."""
+        return {
+            **{name: value for name, value in asdict(self).items() if name != "correlations"},
+            "correlations": None if self.correlations is None else self.correlations.as_json(),
+        }
+
+
+def outcomes_of(folder: RunFolder) -> Outcomes:
+    """The outcomes of the run in ``folder``, as far as it went.
+
+    Reads the run's images again, where they still are what it was trained on, to correlate them with its samples: keep
+    ``as_json`` of the result. The energy of that is not added to the run's.
+
+    Raises:
+        RunError: the audit or the summary of the run is damaged.
+        EnergyError: a trace of the run is.
+    """
+    phases = [phase for phase in read_traces(folder.traces) if phase.phase in TRAINING]
+    try:
+        quality = _read(folder.summary).get("quality", {})
+        audit = _read(folder.audit)
+        counts = audit.get("counts", {})
+        return Outcomes(
+            verdict=audit.get("verdict"),
+            train_patients=counts.get("train_patients"),
+            train_images=counts.get("train_images"),
+            synthetic_images=counts.get("synthetic_images"),
+            correlations=correlations_of(folder),
+            copy_rate=_rate(audit.get("copy_rate")),
+            memorised_patients=_rate(audit.get("memorised_patients")),
+            kernel_distance=_distance(quality.get("kernel_distance")),
+            frechet_distance=_distance(quality.get("frechet_distance")),
+            training_energy_j=_energy(phases),
+            training_s=sum(phase.duration_s for phase in phases) if phases else None,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RunError(
+            f"the audit or the summary of {folder.path} is damaged ({type(error).__name__}: {error})",
+            fix="repeat the command of the run; they are written anew",
+        ) from error
+
+
+def correlations_of(folder: RunFolder) -> Correlations | None:
+    """The correlations of the samples in ``folder``, and of held-out images; None where either cannot be read."""
+    from lichen.chain import load_samples, read_images
+    from lichen.chain.data import check_bound
+    from lichen.images import open_folder
+    from lichen.progress import silent
+    from lichen.watch import watching
+
+    try:
+        config = load_settings(folder.config, RunConfig())
+        samples = open_folder(folder.samples)
+        with TemporaryDirectory(prefix="lichen-") as elsewhere:  # a trace of its own
+            with watching(Path(elsewhere), config.carbon, quiet=True) as watch:
+                data = read_images(config, watch)
+            check_bound(data.train, folder)
+            synthetic = load_samples(samples, data.train, config.images.window, silent)
+    except LichenError:
+        return None
+    return Correlations(*(_highest(images.voxels, data.train.voxels) for images in (synthetic, data.held_out)))
+
+
+def _highest(queries: Tensor, train: Tensor) -> tuple[float, ...]:
+    from lichen.audit.classics import highest_correlation
+
+    found = highest_correlation(queries, train).values
+    return tuple(sorted(found[found.isfinite()].tolist()))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON file of the run; empty where it is not there yet."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _rate(found: Mapping[str, Any] | None) -> Interval | None:
+    return None if found is None else Interval(found["estimate"], found["low"], found["high"], found["of"])
+
+
+def _distance(found: Mapping[str, Any] | None) -> Interval | None:
+    """Of synthetic and held-out images, with the normal law's interval."""
+    if found is None:
+        return None
+    estimate = Estimate(**found["synthetic"])
+    return Interval(estimate.value, estimate.low, estimate.high, found["synthetic_images"])
+
+
+def _energy(phases: Sequence[PhaseEnergy]) -> Interval | None:
+    bounds = total(phase.total for phase in phases).bounds_j()
+    if bounds is None:
+        return None
+    low, energy_j, high = bounds
+    return Interval(energy_j, low, high, sum(phase.total.energy_j is not None for phase in phases))
