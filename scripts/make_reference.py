@@ -34,6 +34,7 @@ from lichen.options import (
     RunsOptions,
     SampleOptions,
     SlurmOptions,
+    StudyOptions,
     WhatifOptions,
 )
 from lichen.presets import PresetName, load_preset
@@ -54,6 +55,7 @@ OPTIONS: dict[str, type] = {
     "whatif": WhatifOptions,
     "card": CardOptions,
     "runs": RunsOptions,
+    "study": StudyOptions,
     "measure": MeasureOptions,
     "slurm": SlurmOptions,
     "doctor": DoctorOptions,

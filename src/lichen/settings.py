@@ -44,7 +44,7 @@ def compose(path: Path) -> yaml.Node | None:
         ConfigError: there is no such file, or it is no YAML.
     """
     try:
-        return cast("yaml.Node | None", yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist", fix="make one with: lichen init") from error
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:

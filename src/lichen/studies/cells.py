@@ -93,7 +93,7 @@ def _cells(table: Table, data: Mapping[str, Path], start: RunConfig) -> Iterator
 
 
 def _seeded(config: RunConfig, seed: int) -> RunConfig:
-    """With weights, batches, samples and the choice of patients by ``seed``: arms of one seed have the same patients."""
+    """With weights, batches, samples and patients by ``seed``: arms of one seed have the same patients."""
     return replace(
         config,
         images=replace(config.images, split_seed=seed),

@@ -53,7 +53,8 @@ def on_paper(config: RunConfig, image_channels: int = 1) -> OnPaper:
         call = count(denoiser, latent, torch.zeros(1, dtype=torch.long))
         encode, decode = 0, 0
         if config.autoencoder.kind != "none":
-            encode, decode = count(autoencoder.encoder, image), count(autoencoder.decoder, latent)
+            encode = count(autoencoder.get_submodule("encoder"), image)
+            decode = count(autoencoder.get_submodule("decoder"), latent)
     seen = 0 if config.autoencoder.kind == "none" else config.autoencoder.images_seen
     calls = network_calls(config.sampling.sampler, config.sampling.steps)
     return OnPaper(

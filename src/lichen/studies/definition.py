@@ -1,15 +1,15 @@
 """What a study is: tables of settings, what is measured of each run, and what papers say about it.
 
-    Study
-    ├── Table      base settings, factors with levels, arms, seeds; one run folder for each of its cells
-    ├── Outcome    a figure of each run
-    ├── Plot       an outcome over the levels of a factor
-    └── Statement  a paper's words, what is measured to judge them, and when they are right
+Study
+├── Table      base settings, factors with levels, arms, seeds; one run folder for each of its cells
+├── Outcome    a figure of each run
+├── Plot       an outcome over the levels of a factor
+└── Statement  a paper's words, what is measured to judge them, and when they are right
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -89,6 +89,10 @@ class Table:
     """Which combinations: all those of each choice, with the usual level of a factor that it does not name."""
     seeds: tuple[int, ...]
 
+    def usual(self, but: Collection[str]) -> Choice:
+        """The usual level of each factor, ``but`` for these."""
+        return {factor.name: factor.names[:1] for factor in self.factors if factor.name not in but}
+
     def factor(self, name: str) -> Factor:
         """The factor called ``name``; KeyError if there is none."""
         return {factor.name: factor for factor in self.factors}[name]
@@ -105,17 +109,25 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plot:
-    """An outcome over the levels of a factor, the mean of the seeds with its interval."""
+    """Outcomes over the levels of a factor, the mean of the seeds with its interval.
+
+    There is a line for each table, outcome and level of ``lines``; factors named nowhere have their usual level.
+    """
 
     name: str
     title: str
-    table: str
-    outcome: str
-    over: str
+    tables: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    over: str | None
+    """None: over the tables."""
     lines: str | None
-    """Factor with a line for each level; None: one line."""
     at: Choice
     """Only cells with these levels."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The outcome itself, at the usual levels of what is not named."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,13 @@ class Contrast:
     of: Levels
     against: Levels
     scale: Scale
+
+
+@dataclass(frozen=True)
+class AgainstTable:
+    """This table's usual cells beside those of another, as a ratio."""
+
+    table: str
 
 
 @dataclass(frozen=True)
@@ -144,6 +163,20 @@ class RankWith:
 
 
 @dataclass(frozen=True)
+class Electricity:
+    """What place and season change, by the packaged figures of electricity alone: the same for any run.
+
+    'places': grams in the dirtiest country / those in the cleanest; 'months': the largest share that the best month
+    saves of the worst, in any country.
+    """
+
+    what: Literal["places", "months"]
+
+
+Measure = Mean | Contrast | AgainstTable | TrendOver | RankWith | Electricity
+
+
+@dataclass(frozen=True)
 class Statement:
     """What a paper says, and how it is judged."""
 
@@ -155,7 +188,8 @@ class Statement:
     """What is measured here to judge it."""
     table: str
     outcome: str
-    measure: Contrast | TrendOver | RankWith
+    """Both empty for one about electricity."""
+    measure: Measure
     at: Choice
     above: float | None
     """It is right where what is measured lies above this value, and below that."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from lichen.energy import Energy, Interval
-from lichen.energy.readings import NO_READING
 from lichen.files import write_json
 from lichen.settings import dump_settings, from_plain
 from lichen.studies.cells import Cell
@@ -43,7 +41,7 @@ def expect_all(cells: Sequence[Cell], kept: Path, tell: Callable[[str], None]) -
         tell(f"timing some real steps of {len(new)} kinds of run, before anything is trained")
     for key, cell in new.items():
         found[key] = _probe(cell)
-        write_json(kept, {name: _plain(each) for name, each in found.items()})
+        write_json(kept, {name: asdict(each) for name, each in found.items()})
     return {cell.name: found[_key(cell)] for cell in cells}
 
 
@@ -63,17 +61,8 @@ def _key(cell: Cell) -> str:
     return hashlib.sha256(f"{dump_settings(cell.plan)}{cell.processes}".encode()).hexdigest()
 
 
-def _plain(each: Expected) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(each)
-
-
 def _read(kept: Path) -> dict[str, Expected]:
     try:
         return {key: from_plain(Expected, each) for key, each in json.loads(kept.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # it is made anew
         return {}
-
-
-__all__ = ["NO_READING", "NOTHING", "Expected", "expect_all", "total"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -13,11 +13,15 @@ from lichen.config import RunConfig
 from lichen.errors import ConfigError
 from lichen.settings import compose
 from lichen.studies.definition import (
+    AgainstTable,
     Choice,
     Contrast,
+    Electricity,
     Factor,
     Kind,
     Level,
+    Mean,
+    Measure,
     Outcome,
     Overrides,
     Plot,
@@ -36,9 +40,9 @@ VERSION = 1
 """Of the form of the file."""
 _STUDY = ("lichen_study", "title", "kind", "papers", "not_tested", "data", "sizes", "outcomes", "plots", "statements")
 _TABLE = ("words", "data", "base", "factors", "arms", "seeds")
-_PLOT = ("title", "table", "outcome", "over", "lines", "at")
-_STATEMENT = ("words", "source", "asks", "table", "outcome", "contrast", "trend", "rank_with", "at", "above", "below")
-_MEASURES = ("contrast", "trend", "rank_with")
+_PLOT = ("title", "tables", "outcomes", "over", "lines", "at")
+_MEASURES = ("contrast", "against_table", "trend", "rank_with", "electricity")
+_STATEMENT = ("words", "source", "asks", "table", "outcome", *_MEASURES, "at", "above", "below")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 """Of tables, factors and levels: they become part of folders' names."""
 
@@ -192,61 +196,82 @@ def _outcomes(fields: Fields, kind: Kind) -> list[Outcome]:
     return [Outcome(name, below.text(name), known[name]) for name, _ in below.items()]
 
 
-def _where(fields: Fields, study: Study) -> tuple[str, tuple[Table, ...], str, Choice]:
-    """(table, that table at every size, outcome, cells that are meant)."""
-    name = fields.text("table")
+def _tables(fields: Fields, node: yaml.Node, study: Study, name: str) -> tuple[Table, ...]:
+    """The table called ``name``, as it is at every size."""
     tables = tuple(table for tables in study.tables.values() for table in tables if table.name == name)
     if len(tables) < len(study.tables):
-        raise fields.wrong(fields.required("table"), f"there is no table {name} at every size")
-    outcome = _an_outcome(fields, "outcome", study)
+        raise fields.wrong(node, f"there is no table {name} at every size")
+    return tables
+
+
+def _at(fields: Fields, tables: tuple[Table, ...]) -> Choice:
+    """The cells that are meant; none named: all."""
     node = fields.node("at")
-    return name, tables, outcome, {} if node is None else _choice(node, fields, tables)
+    return {} if node is None else _choice(node, fields, tables)
 
 
 def _an_outcome(fields: Fields, key: str, study: Study) -> str:
     name = fields.text(key)
+    _check_outcome(fields, fields.required(key), name, study)
+    return name
+
+
+def _check_outcome(fields: Fields, node: yaml.Node, name: str, study: Study) -> None:
     names = [outcome.name for outcome in study.outcomes]
     if name not in names:
-        raise fields.wrong(
-            fields.required(key), f"there is no outcome {name}", fix=f"give one of {', '.join(names)}"
-        )
-    return name
+        raise fields.wrong(node, f"there is no outcome {name}", fix=f"give one of {', '.join(names)}")
 
 
 def _plot(name: str, node: yaml.Node, study_fields: Fields, study: Study) -> Plot:
     fields = Fields(node, study_fields.path, f"the plot {name}", _PLOT)
-    table, tables, outcome, at = _where(fields, study)
-    over, lines = fields.text("over"), fields.value("lines", str)
-    for one in tables:
-        _check_factor(fields, fields.required("over"), one, over)
-        if lines is not None:
-            _check_factor(fields, fields.required("lines"), one, lines)
-    return Plot(name, fields.text("title"), table, outcome, over, lines, at)
+    names, outcomes = fields.lines("tables"), fields.lines("outcomes")
+    tables = tuple(table for each in names for table in _tables(fields, fields.required("tables"), study, each))
+    for outcome in outcomes:
+        _check_outcome(fields, fields.required("outcomes"), outcome, study)
+    for key in ("over", "lines"):
+        for table in tables if fields.node(key) is not None else ():
+            _check_factor(fields, fields.required(key), table, fields.text(key))
+    if not names or not outcomes:
+        raise fields.wrong(node, f"the plot {name} needs tables and outcomes")
+    return Plot(
+        name=name,
+        title=fields.text("title"),
+        tables=names,
+        outcomes=outcomes,
+        over=fields.value("over", str),
+        lines=fields.value("lines", str),
+        at=_at(fields, tables),
+    )
 
 
 def _statement(name: str, node: yaml.Node, study_fields: Fields, study: Study) -> Statement:
     fields = Fields(node, study_fields.path, f"the statement {name}", _STATEMENT)
-    table, tables, outcome, at = _where(fields, study)
-    if sum(fields.node(measure) is not None for measure in _MEASURES) != 1:
-        raise fields.wrong(node, f"the statement {name} needs one of {', '.join(_MEASURES)}")
+    if sum(fields.node(measure) is not None for measure in _MEASURES) > 1:
+        raise fields.wrong(node, f"the statement {name} takes one of {', '.join(_MEASURES)}, or none of them")
     above, below = (fields.value(end, float | None) for end in ("above", "below"))
     if above is None and below is None:
         raise fields.wrong(node, f"the statement {name} does not say when it is right", fix="add 'above: 0'")
+    electricity: Any = fields.value("electricity", Literal["places", "months"])
+    tables: tuple[Table, ...] = ()
+    outcome = ""
+    if electricity is None:
+        tables = _tables(fields, fields.required("table"), study, fields.text("table"))
+        outcome = _an_outcome(fields, "outcome", study)
     return Statement(
         name=name,
         words=fields.text("words"),
         source=fields.text("source"),
         asks=fields.text("asks"),
-        table=table,
+        table=tables[0].name if tables else "",
         outcome=outcome,
-        measure=_measure(fields, study, tables),
-        at=at,
+        measure=_measure(fields, study, tables) if electricity is None else Electricity(electricity),
+        at=_at(fields, tables),
         above=above,
         below=below,
     )
 
 
-def _measure(fields: Fields, study: Study, tables: tuple[Table, ...]) -> Contrast | TrendOver | RankWith:
+def _measure(fields: Fields, study: Study, tables: tuple[Table, ...]) -> Measure:
     contrast = fields.below("contrast", known=("of", "against", "scale"))
     if contrast is not None:
         sides: list[Any] = [_choice(contrast.required(side), contrast, tables) for side in ("of", "against")]
@@ -258,6 +283,12 @@ def _measure(fields: Fields, study: Study, tables: tuple[Table, ...]) -> Contras
     if rank is not None:
         less = None if rank.node("less") is None else _an_outcome(rank, "less", study)
         return RankWith(_an_outcome(rank, "other", study), less)
+    if fields.node("against_table") is not None:
+        return AgainstTable(
+            _tables(fields, fields.required("against_table"), study, fields.text("against_table"))[0].name
+        )
+    if fields.node("trend") is None:
+        return Mean()
     factor = fields.text("trend")
     for table in tables:
         _check_factor(fields, fields.required("trend"), table, factor)
