@@ -73,7 +73,7 @@ def arms_of(table: Table) -> tuple[Levels, ...]:
     """The combinations of levels that are run, each once."""
     found: dict[tuple[str, ...], Levels] = {}
     for choice in table.arms:
-        chosen = [choice.get(factor.name, factor.names[:1]) for factor in table.factors]
+        chosen = [choice.get(factor.name, (factor.usual,)) for factor in table.factors]
         for names in product(*chosen):
             found.setdefault(names, dict(zip((factor.name for factor in table.factors), names, strict=True)))
     return tuple(found.values())

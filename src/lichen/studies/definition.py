@@ -59,7 +59,9 @@ class Factor:
     name: str
     words: str
     levels: tuple[Level, ...]
-    """The first is the usual one, which an arm has that does not name this factor."""
+    """In the order in which they are shown."""
+    usual: str
+    """The level of an arm that does not name this factor; the first, if the file names none."""
 
     def __getitem__(self, name: str) -> Level:
         """The level called ``name``; KeyError if there is none."""
@@ -91,7 +93,7 @@ class Table:
 
     def usual(self, but: Collection[str]) -> Choice:
         """The usual level of each factor, ``but`` for these."""
-        return {factor.name: factor.names[:1] for factor in self.factors if factor.name not in but}
+        return {factor.name: (factor.usual,) for factor in self.factors if factor.name not in but}
 
     def factor(self, name: str) -> Factor:
         """The factor called ``name``; KeyError if there is none."""

@@ -141,10 +141,15 @@ def _table(name: str, node: yaml.Node, study: Fields, data: Mapping[str, str]) -
 
 
 def _factor(name: str, node: yaml.Node, table: Fields) -> Factor:
-    fields = Fields(node, table.path, f"the factor {name}", ("words", "levels"))
+    fields = Fields(node, table.path, f"the factor {name}", ("words", "levels", "usual"))
     below = Fields(fields.required("levels"), table.path, f"the factor {name}")
     levels = tuple(_level(_checked(below, key), at, fields) for key, at in below.items())
-    return Factor(name, fields.text("words"), levels)
+    if not levels:
+        raise fields.wrong(node, f"the factor {name} has no levels")
+    usual = fields.value("usual", str, levels[0].name)
+    if usual not in [level.name for level in levels]:
+        raise fields.wrong(fields.required("usual"), f"the factor {name} has no level {usual}")
+    return Factor(name, fields.text("words"), levels, usual)
 
 
 def _level(name: str, node: yaml.Node, factor: Fields) -> Level:
