@@ -109,6 +109,20 @@ RELEASE = {
     "SHA256SUMS": "The sum of every other file, for `sha256sum -c`. Its own SHA-256 names the set.",
 }
 
+STUDY = {
+    "report.html": "Charts, a verdict on each statement, and all outcomes with intervals. No image and no name.",
+    "study.md": "The same in Markdown, with the charts beside it.",
+    "figures/<plot>.svg": "A chart as a file of its own.",
+    "results.csv": "A row for each cell: table, levels, seed, state, outcomes.",
+    "study.json": "Everything for other programs; `details` hold distributions, sorted, so that no value is anybody's.",
+    "definition.yaml": "The study as it was asked for.",
+    "plan.json": "What each kind of run was expected to take.",
+    "runs/<cell>/": "The run folder of a cell, with its images: not to be shared. Of forecasts `forecast.json` alone.",
+    "settings/<cell>.yaml": "All settings of a cell, with the folder of its images.",
+    "outcomes/<cell>.json": "Its outcomes in full, kept because they take a while.",
+    "logs/<cell>.txt": "What its process said.",
+}
+
 SIDECAR = {
     "synthetic": "Always `true`. The image file itself says it as well.",
     "checkpoint_sha256": "SHA-256 of the generator that made the image: of weights and description, not of its file.",
@@ -304,6 +318,9 @@ def _files() -> Iterator[str]:
     yield "What `lichen release` makes, whole or not at all."
     yield ""
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RELEASE.items()])
+    yield "## Study folder"
+    yield ""
+    yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in STUDY.items()])
     yield "## Sidecar of a synthetic image"
     yield ""
     yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in SIDECAR.items()])

@@ -67,7 +67,9 @@ class Results:
     @property
     def left_out(self) -> tuple[str, ...]:
         """Tables for which no images were given."""
-        return tuple(table.words for table in self.study.tables[self.size] if table not in self.tables)
+        return tuple(
+            f"{table.words}: no images were given" for table in self.study.tables[self.size] if table not in self.tables
+        )
 
     def grams(self, energy: Energy) -> Range | None:
         """CO2e of an energy at the place; None where there is no reading."""

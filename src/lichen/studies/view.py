@@ -84,7 +84,9 @@ def view_of(results: Results) -> View:
     verdicts = [str(finding.verdict) for finding in results.findings]
     counts = ", ".join(f"{verdicts.count(word)} {words}" for word, words in _COUNTED)
     done = f"{results.finished} of {plural(len(results.rows), 'cell')} finished"
-    repeats = plural(len(seeds), "seed") if study.kind == "runs" else f"{plural(len(seeds), 'repetition')} of each probe"
+    repeats = (
+        plural(len(seeds), "seed") if study.kind == "runs" else f"{plural(len(seeds), 'repetition')} of each probe"
+    )
     pictures = [_picture(plot, results) for plot in study.plots]
     places = places_picture(results) if study.kind == "forecast" else None
     return View(
