@@ -86,6 +86,7 @@ def tiny(tmp_path: Path) -> Path:
         ("seeds: [0]", "seeds: [0, 0]", "needs seeds, each another"),
         ("64: {}", "a/b: {}", "cannot be part of a folder's name"),
         ("over: seen", "over: colour", "has no factor colour"),
+        ("[training_j], over", "[training_j, copy_rate], over", "have different units\n  fix: make two plots"),
         ("title:", "title: a\ntitle:", "has title twice"),
     ],
 )

@@ -1,7 +1,8 @@
-"""What a forecast would mean elsewhere and in another month, as a chart."""
+"""What a forecast would mean elsewhere and in another month, as charts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -20,27 +21,24 @@ ENDS = 6
 """Countries shown from either end of the list."""
 
 
-def places_picture(results: Results) -> tuple[str, str, Markup, str] | None:
-    """(name, title, chart, file) of the last table's usual plan by country, and by month where the place is known.
-
-    None where nothing was measured. The page has the countries, the file the months beside them.
-    """
+def elsewhere(results: Results) -> Iterator[tuple[str, str, Markup, str]]:
+    """(name, title, chart, file) of the last table's usual plan by country, and by month where the place is known."""
     rows = [row for row in results.rows if row.cell.table == results.tables[-1].name]
     usual = results.tables[-1].usual(())
     found = [ends for row in rows if row.found.fits(usual) and (ends := row.details.get("total_j"))]
     if not found:
-        return None
+        return
     low, middle, high = (fmean(ends[end] for ends in found) for end in ("low", "estimate", "high"))
     footprint = Footprint(Range(low, middle, high))
     places = everywhere(footprint, pue=results.pue)
     title = f"{results.tables[-1].words}, usual settings, by country"
-    groups = [(title, bars_of([(place.zone_name, place) for place in both_ends(places, ENDS)]))]
+    groups = [("places", title, bars_of([(place.zone_name, place) for place in both_ends(places, ENDS)]))]
     months = all_year(footprint, results.place.zone, results.pue) if results.place.zone else ()
     if months:
-        groups.append((f"The same by month, {months[0].zone_name}", bars_of([(month_name(m), m) for m in months])))
-    top = max(bar.span.top or 0.0 for bar in groups[0][1])
-    chart = bar_chart(
-        groups[0][1], name="places", title=title, description=title, unit=unit_for(top, GRAMS), axis="CO₂e"
-    )
+        title = f"The same by month, {months[0].zone_name}"
+        groups.append(("months", title, bars_of([(month_name(month), month) for month in months])))
     footer = f"{ratio_text(places[0], places[-1])}. {places[0].attribution}"
-    return "places", title, chart, bars_file(groups, footer)
+    for name, words, bars in groups:
+        unit = unit_for(max(bar.span.top or 0.0 for bar in bars), GRAMS)
+        chart = bar_chart(bars, name=name, title=words, description=words, unit=unit, axis="CO₂e")
+        yield name, words, chart, bars_file([(words, bars)], footer)

@@ -238,6 +238,10 @@ def _plot(name: str, node: yaml.Node, study_fields: Fields, study: Study) -> Plo
             _check_factor(fields, fields.required(key), table, fields.text(key))
     if not names or not outcomes:
         raise fields.wrong(node, f"the plot {name} needs tables and outcomes")
+    if len({study.outcome(outcome).unit for outcome in outcomes}) > 1:
+        raise fields.wrong(
+            fields.required("outcomes"), f"the outcomes of the plot {name} have different units", fix="make two plots"
+        )
     return Plot(
         name=name,
         title=fields.text("title"),

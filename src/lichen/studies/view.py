@@ -15,7 +15,7 @@ from lichen.report.standalone import charts_file
 from lichen.studies.definition import AgainstTable, Contrast, Electricity, Mean, Outcome, Plot, TrendOver
 from lichen.studies.effects import Interval
 from lichen.studies.judging import Finding, Found, center
-from lichen.studies.places import places_picture
+from lichen.studies.places import elsewhere
 from lichen.studies.results import Results
 
 SECONDS = (Unit("s", 1.0), Unit("min", 60.0), Unit("h", 3600.0), Unit("d", 86_400.0))
@@ -88,12 +88,12 @@ def view_of(results: Results) -> View:
         plural(len(seeds), "seed") if study.kind == "runs" else f"{plural(len(seeds), 'repetition')} of each probe"
     )
     pictures = [_picture(plot, results) for plot in study.plots]
-    places = places_picture(results) if study.kind == "forecast" else None
+    places = elsewhere(results) if study.kind == "forecast" else ()
     return View(
         title=study.title,
         subtitle=f"Size {results.size}: {done}, {repeats}",
         summary=f"Of {plural(len(verdicts), 'statement')} of papers: {counts}." if verdicts else "",
-        pictures=(*(picture for picture in pictures if picture is not None), *([Picture(*places)] if places else [])),
+        pictures=(*(picture for picture in pictures if picture is not None), *(Picture(*each) for each in places)),
         judged=tuple(_judged(finding, results) for finding in results.findings),
         arms=tuple(_arms(table.name, table.words, results) for table in results.tables),
         papers=study.papers,
