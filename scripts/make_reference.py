@@ -35,6 +35,7 @@ from lichen.options import (
     RunsOptions,
     SampleOptions,
     SlurmOptions,
+    StudyOptions,
     WhatifOptions,
 )
 from lichen.presets import PresetName, load_preset
@@ -56,6 +57,7 @@ OPTIONS: dict[str, type] = {
     "whatif": WhatifOptions,
     "card": CardOptions,
     "runs": RunsOptions,
+    "study": StudyOptions,
     "measure": MeasureOptions,
     "slurm": SlurmOptions,
     "doctor": DoctorOptions,
@@ -112,6 +114,20 @@ RELEASE = {
     "data-card.json": "What was released, audited, tested and not tested, and what it cost. No name of any image.",
     "data-card.html": "The same for people.",
     "SHA256SUMS": "The sum of every other file, for `sha256sum -c`. Its own SHA-256 names the set.",
+}
+
+STUDY = {
+    "report.html": "Charts, a verdict on each statement, and all outcomes with intervals. No image and no name.",
+    "study.md": "The same in Markdown, with the charts beside it.",
+    "figures/<plot>.svg": "A chart as a file of its own.",
+    "results.csv": "A row for each cell: table, levels, seed, state, outcomes.",
+    "study.json": "Everything for other programs; `details` hold distributions, sorted, so that no value is anybody's.",
+    "definition.yaml": "The study as it was asked for.",
+    "plan.json": "What each kind of run was expected to take.",
+    "runs/<cell>/": "The run folder of a cell, with its images: not to be shared. Of forecasts `forecast.json` alone.",
+    "settings/<cell>.yaml": "All settings of a cell, with the folder of its images.",
+    "outcomes/<cell>.json": "Its outcomes in full, kept because they take a while.",
+    "logs/<cell>.txt": "What its process said.",
 }
 
 SIDECAR = {
@@ -325,6 +341,9 @@ def _files() -> Iterator[str]:
     yield "What `lichen release` makes, whole or not at all."
     yield ""
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in RELEASE.items()])
+    yield "## Study folder"
+    yield ""
+    yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in STUDY.items()])
     yield "## Sidecar of a synthetic image"
     yield ""
     yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in SIDECAR.items()])

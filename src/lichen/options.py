@@ -356,6 +356,46 @@ class SlurmOptions:
 
 
 @dataclass(frozen=True)
+class StudyOptions:
+    """Run a table of trainings that answers a question, several at once, and judge what papers say. Repeating resumes.
+
+    The studies: beware (diffusion beside StyleGAN2: who copies patients), memorization (what makes diffusion copy),
+    latent-pollution (what 2D and 3D synthesis costs, forecast from probes), or a YAML file of your own.
+
+    Exit code: 0 all runs are finished, 2 some failed; what was found is written all the same.
+    """
+
+    name: tyro.conf.Positional[str]
+    """A study's name, or the path of its YAML file."""
+    out: Path | None = None
+    """The folder of the study; default: studies/NAME-SIZE."""
+    data: tuple[str, ...] = ()
+    """Folders of images, each as NAME=FOLDER with a name of the study's; a table without its images is left out."""
+    size: Literal["small", "full"] = "small"
+    """'small': hours on two CPU cores; 'full': days on a GPU."""
+    processes: int = 1
+    """How many runs to work on at once; they share the cores."""
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    json: bool = False
+    """Print what was found as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def __post_init__(self) -> None:
+        if self.processes < 1:
+            raise ConfigError(f"processes is {self.processes}; it must be at least 1", fix="give --processes 1 or more")
+        for each in self.data:
+            name, found, folder = each.partition("=")
+            if not (name and found and folder):
+                raise ConfigError(f"{each} names no images", fix="give NAME=FOLDER, e.g. --data chest=images/chest")
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders of ``data`` by name."""
+        return {name: Path(folder) for name, _, folder in (each.partition("=") for each in self.data)}
+
+
+@dataclass(frozen=True)
 class InitOptions:
     """Write a file with every setting, its default and its reason, to edit and give to --config."""
 

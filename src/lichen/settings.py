@@ -33,42 +33,53 @@ def load_settings(path: Path, base: T) -> T:
         ConfigError: the file cannot be read, names an unknown setting or one twice, or a value does not fit its type;
             the message names file, line and setting.
     """
+    root = compose(path)
+    return base if root is None else fill(base, root, path)
+
+
+def compose(path: Path) -> yaml.Node | None:
+    """The YAML file at ``path`` as nodes, their scalars still text; None where it is empty.
+
+    Raises:
+        ConfigError: there is no such file, or it is no YAML.
+    """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist", fix="make one with: lichen init") from error
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not a readable YAML file ({reason})", fix="see docs/how-to.md") from error
-    return base if root is None else _fill(base, root, path, "")
 
 
-def _fill(base: T, node: yaml.Node, path: Path, prefix: str) -> T:
+def fill(base: T, node: yaml.Node, path: Path, prefix: str = "") -> T:
+    """``base`` with the settings of ``node``, a mapping in the file at ``path``; raises as ``load_settings`` does."""
     if not isinstance(node, yaml.MappingNode):
-        raise _error(path, node, f"{prefix.rstrip('.') or 'the file'} must be a list of 'name: value' lines")
+        raise located(path, node, f"{prefix.rstrip('.') or 'the file'} must be a list of 'name: value' lines")
     hints = get_type_hints(type(base))
     changes: dict[str, Any] = {}
     for key, value in node.value:
         name = str(key.value)
         if name not in hints:
             near = difflib.get_close_matches(name, hints, n=1, cutoff=0.0)[0]
-            raise _error(path, key, f"there is no setting {prefix}{name}", fix=f"did you mean {prefix}{near}?")
+            raise located(path, key, f"there is no setting {prefix}{name}", fix=f"did you mean {prefix}{near}?")
         if name in changes:
-            raise _error(path, key, f"{prefix}{name} is set twice", fix="delete one of the two lines")
+            raise located(path, key, f"{prefix}{name} is set twice", fix="delete one of the two lines")
         if dataclasses.is_dataclass(hints[name]):
-            changes[name] = _fill(getattr(base, name), value, path, f"{prefix}{name}.")
+            changes[name] = fill(getattr(base, name), value, path, f"{prefix}{name}.")
         else:
             try:
                 changes[name] = _convert(value, hints[name])
             except ValueError as error:
-                raise _error(path, value, f"{prefix}{name} {error}", fix=f"give {_wanted(hints[name])}") from error
+                raise located(path, value, f"{prefix}{name} {error}", fix=f"give {_wanted(hints[name])}") from error
     try:
         return cast("T", dataclasses.replace(cast("Any", base), **changes))
     except LichenError as error:
         raise ConfigError(f"{path}: {error.problem}", fix=error.fix) from error
 
 
-def _error(path: Path, node: yaml.Node, problem: str, fix: str = "see docs/reference.md") -> ConfigError:
+def located(path: Path, node: yaml.Node, problem: str, fix: str = "see docs/reference.md") -> ConfigError:
+    """An error that names the file and the line of ``node``."""
     return ConfigError(f"{path}, line {node.start_mark.line + 1}: {problem}", fix=fix)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lichen.carbon import (
     Equivalent,
@@ -40,6 +40,9 @@ from lichen.runs import RunFolder
 from lichen.samplers import network_calls
 from lichen.settings import load_settings
 from lichen.summary import energy_summary
+
+if TYPE_CHECKING:
+    from lichen.report import Bar
 
 STEPS = (10, 20, 50, 250, 1000)
 SAMPLES = (100, 1_000, 10_000)
@@ -92,11 +95,11 @@ class WhatIf:
     def table(self, *, all_places: bool = False) -> str:
         """The same in a table for people."""
         rows = [*self._head(), ("", "")]
-        shown = self.places if all_places else _both_ends(self.places, ENDS)
+        shown = self.places if all_places else both_ends(self.places, ENDS)
         rows += _section("where", [(f"{place.zone_name} ({place.year})", place) for place in shown])
         rows.append(("", ratio_text(self.places[0], self.places[-1])))
         if self.months:
-            rows += [("", ""), *_section("when", [(_month(month), month) for month in self.months])]
+            rows += [("", ""), *_section("when", [(month_name(month), month) for month in self.months])]
             rows.append(("", ratio_text(*_ends(self.months))))
         if self.steps:
             rows += [("", ""), *_section("steps", [(str(count), outcome) for count, outcome in self.steps])]
@@ -115,25 +118,15 @@ class WhatIf:
 
     def write_chart(self, path: Path) -> None:
         """Draw countries and months as one SVG file."""
-        from lichen.report import Bar, Part, Span, bars_file
+        from lichen.report import bars_file
 
-        def bars(rows: Sequence[tuple[str, Outcome]]) -> list[Bar]:
-            return [
-                Bar(
-                    name,
-                    str(outcome.year or ""),
-                    figures_of(outcome),
-                    Span(outcome.carbon_g.low, outcome.carbon_g.estimate, outcome.carbon_g.high),
-                    () if outcome.carbon_g.estimate is None else (Part(name, "estimated", outcome.carbon_g.estimate),),
-                )
-                for name, outcome in rows
-            ]
-
-        ends = _both_ends(self.places, 2 * ENDS)
-        groups = [("The same work elsewhere, CO2e", bars([(place.zone_name, place) for place in ends]))]
+        ends = both_ends(self.places, 2 * ENDS)
+        groups = [("The same work elsewhere, CO2e", bars_of([(place.zone_name, place) for place in ends]))]
         if self.months:
             name = self.months[0].zone_name
-            groups.append((f"The same work in another month, {name}", bars([(_month(m), m) for m in self.months])))
+            groups.append(
+                (f"The same work in another month, {name}", bars_of([(month_name(m), m) for m in self.months]))
+            )
         write_text(path, bars_file(groups, f"{ratio_text(self.places[0], self.places[-1])}. {self.asked.attribution}"))
 
     def _head(self) -> list[tuple[str, str]]:
@@ -248,7 +241,7 @@ def _at_least_two(steps: int) -> int:
     return steps
 
 
-def _both_ends(outcomes: tuple[Outcome, ...], count: int) -> tuple[Outcome, ...]:
+def both_ends(outcomes: tuple[Outcome, ...], count: int) -> tuple[Outcome, ...]:
     """The first and the last ``count``, each once."""
     return outcomes if len(outcomes) <= 2 * count else (*outcomes[:count], *outcomes[-count:])
 
@@ -282,6 +275,22 @@ def _section(title: str, rows: Sequence[tuple[str, Outcome]]) -> list[tuple[str,
     return lines
 
 
+def bars_of(rows: Sequence[tuple[str, Outcome]]) -> list[Bar]:
+    """Outcomes by name as the bars of a chart in grams."""
+    from lichen.report import Bar, Part, Span
+
+    return [
+        Bar(
+            name,
+            str(outcome.year or ""),
+            figures_of(outcome),
+            Span(outcome.carbon_g.low, outcome.carbon_g.estimate, outcome.carbon_g.high),
+            () if outcome.carbon_g.estimate is None else (Part(name, "estimated", outcome.carbon_g.estimate),),
+        )
+        for name, outcome in rows
+    ]
+
+
 def figures_of(outcome: Outcome) -> str:
     """Its grams, or their range where there is no estimate."""
     cost = outcome.carbon_g
@@ -292,5 +301,6 @@ def _size(cost: Range) -> float:
     return cost.high if cost.estimate is None else cost.estimate
 
 
-def _month(outcome: Outcome) -> str:
+def month_name(outcome: Outcome) -> str:
+    """Jan to Dec."""
     return MONTHS[(outcome.month or 1) - 1]

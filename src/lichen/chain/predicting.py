@@ -36,7 +36,7 @@ from lichen.memory import Option, TrainingMemory, gigabytes
 from lichen.place import place_of
 from lichen.report.formats import duration, plural, whole
 from lichen.samplers import check_sampling
-from lichen.team import ALONE
+from lichen.team import ALONE, Team
 from lichen.training.specs import DiffusionSpec
 
 TRAINED = {"autoencoder": "autoencoder", "diffusion": "denoiser", "gan": "StyleGAN2"}
@@ -194,8 +194,12 @@ class Prediction:
         return {"duration_s": asdict(part.duration_s), "energy_kwh": _kwh(part.energy)}
 
 
-def predict(config: RunConfig, samples: int | None = None, images_seen: int | None = None) -> Prediction:
+def predict(
+    config: RunConfig, samples: int | None = None, images_seen: int | None = None, *, team: Team = ALONE
+) -> Prediction:
     """Forecast a run with these settings, with other numbers of samples and of images seen if given.
+
+    In a ``team`` it is the run of all its processes together, but for the exchange of their gradients.
 
     One image is decoded, for its channels, or a few where some may be bad; of all others only number and size are used.
 
@@ -209,7 +213,7 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
         training=replace(config.training, images_seen=images_seen or config.training.images_seen),
     )
     place = _budget(config).place  # grams at an unknown place are said before anything is probed
-    with at_work(config.training, ALONE) as device:
+    with at_work(config.training, team) as device:
         work = _work(config)
         table = reckon(work.spec, config, device)
         chosen = table.chosen()
@@ -217,7 +221,8 @@ def predict(config: RunConfig, samples: int | None = None, images_seen: int | No
         spec = work.spec.with_networks_of(config)
         work = replace(work, spec=spec, config=config)
         with explaining(lambda: training_does_not_fit(table)):
-            found, came = forecast(work, device, find_meters()), dict[Trained, TrainingMemory]()
+            found = forecast(work, device, find_meters(whole_machine=team.local_rank == 0), team)
+            came = dict[Trained, TrainingMemory]()
             if isinstance(spec, DiffusionSpec):
                 came = {network: measure(network, spec, config.training, device) for network in chosen}
         return Prediction(config, work, found, place, device.type, table, chosen, came)

@@ -9,6 +9,7 @@ from lichen.commands.judging import audit, quality, report, runs
 from lichen.commands.machine import doctor, slurm
 from lichen.commands.making import images, init, run, sample, train
 from lichen.commands.sharing import release
+from lichen.commands.studying import study
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "init": init,
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "whatif": whatif,
     "card": card,
     "runs": runs,
+    "study": study,
     "measure": measure,
     "slurm": slurm,
     "doctor": doctor,

@@ -15,10 +15,14 @@ def predict(arguments: list[str]) -> int:
 
     options, config = settings_of(PredictOptions, arguments, "predict")
     from lichen.chain.predicting import predict as predict_run
+    from lichen.team import joined
 
     if not options.quiet:
         print("timing some real steps; this takes up to a minute", file=sys.stderr)
-    found = predict_run(config, options.samples, options.images_seen)
+    with joined() as team:
+        found = predict_run(config, options.samples, options.images_seen, team=team)
+    if not team.leads:
+        return 0
     show(options.json, found.as_json(), str(found))
     warning = found.check_budget()
     if warning is not None and not options.quiet:

@@ -1,4 +1,4 @@
-"""Bar charts as one SVG file of their own, to put into a paper or a talk."""
+"""Charts as one SVG file of their own, to put into a paper or a talk."""
 
 from __future__ import annotations
 
@@ -21,23 +21,36 @@ text { fill: #1b241f; font-size: 12px; } .head { font-size: 14px; font-weight: 6
 .bar.estimated { stroke-dasharray: 3 2; } .bar.range { stroke-dasharray: 1 2; } .hatch-ground { fill: #f2f6f0; }
 .hatch { fill: #5f8a70; opacity: .55; } .whisker { stroke: #1b241f; stroke-width: 1.3; }
 .whisker-halo { stroke: #fff; stroke-width: 4; }
+.series { fill: none; stroke-width: 1.6; opacity: .7; } .spread { stroke-width: 1.3; } .dot { stroke: none; }
+.key { font-size: 11px; } .series-0 { stroke: #3f7256; } .dot.series-0 { fill: #3f7256; }
+.series-1 { stroke: #b5651d; } .dot.series-1 { fill: #b5651d; } .series-2 { stroke: #41619a; }
+.dot.series-2 { fill: #41619a; } .series-3 { stroke: #8a4a7d; } .dot.series-3 { fill: #8a4a7d; }
+.series-4 { stroke: #5b5b52; } .dot.ring { fill: #fff; stroke: #5b5b52; stroke-width: 1.8; }
 """
 
 
 def bars_file(groups: Sequence[tuple[str, Sequence[Bar]]], footer: str) -> str:
     """An SVG file of bar charts in grams of CO2e beside each other, (title, bars) each, and a line of origin."""
-    body, left, height = [], _MARGIN, 0.0
+    charts = []
     for number, (title, bars) in enumerate(groups):
         top = max((bar.span.top or 0.0 for bar in bars), default=0.0)
-        chart = bar_chart(
-            bars, name=f"chart{number}", title=title, description=title, unit=unit_for(top, GRAMS), axis="CO₂e"
+        unit = unit_for(top, GRAMS)
+        charts.append(
+            (title, bar_chart(bars, name=f"chart{number}", title=title, description=title, unit=unit, axis="CO₂e"))
         )
+    return charts_file(charts, footer)
+
+
+def charts_file(charts: Sequence[tuple[str, Markup]], footer: str) -> str:
+    """An SVG file of charts beside each other, (title, chart) each, and a line below them."""
+    body, left, height = [], _MARGIN, 0.0
+    for title, chart in charts:
         tall = float(chart.split('viewBox="0 0 ')[1].split('"')[0].split()[1])
         place = Markup('<svg x="{}" y="{}" width="{}" height="{}" ').format(left, _HEAD + 10, WIDTH, tall)
         body.append(Markup('<text class="head" x="{}" y="{}">{}</text>').format(left, _HEAD - 8, title))
-        body.append(place + Markup(chart.removeprefix("<svg ")))  # noqa: S704 (markup that bar_chart has escaped)
+        body.append(place + Markup(chart.removeprefix("<svg ")))  # noqa: S704 (markup that a chart has escaped)
         left, height = left + WIDTH + _GAP, max(height, tall)
-    lines = textwrap.wrap(footer, _LINE * len(groups))
+    lines = textwrap.wrap(footer, _LINE * len(charts))
     y = _HEAD + height + 28
     for number, line in enumerate(lines):
         body.append(Markup('<text class="foot" x="{}" y="{}">{}</text>').format(_MARGIN, y + _FOOT * number, line))

@@ -1,0 +1,102 @@
+"""The cells of a study's tables: each one run, with all its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from lichen.config import RunConfig
+from lichen.errors import ConfigError
+from lichen.studies.definition import Levels, Size, Study, Table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study."""
+
+    table: str
+    levels: Levels
+    seed: int
+    config: RunConfig
+    processes: int
+    """How many work on it together."""
+
+    @property
+    def name(self) -> str:
+        """Also that of its folder: table, levels in the order of the factors, seed."""
+        return "-".join((self.table, *self.levels.values(), f"seed{self.seed}"))
+
+    @property
+    def plan(self) -> RunConfig:
+        """Its settings without those that change nothing in how long it takes: runs of one plan cost the same."""
+        config, default = self.config, RunConfig()
+        return replace(
+            config,
+            images=replace(config.images, split_seed=0, patients=None),
+            denoiser=replace(config.denoiser, dropout=0.0),
+            training=replace(config.training, seed=0),
+            sampling=replace(config.sampling, seed=0),
+            audit=default.audit,
+        )
+
+
+def cells_of(study: Study, size: Size, data: Mapping[str, Path], start: RunConfig) -> tuple[Cell, ...]:
+    """All cells whose images are given, seed by seed, so that every arm has its first run before one has its second.
+
+    ``data``: name -> folder of images; ``start``: what the tables' settings are put in place of.
+
+    Raises:
+        ConfigError: the study has no such size, no images are given, or some of another name; or settings of a cell
+            do not go together.
+    """
+    if size not in study.tables:
+        raise ConfigError(f"{study.path} has no size {size}", fix=f"give --size {next(iter(study.tables))}")
+    unknown = [name for name in data if name not in study.data]
+    if unknown:
+        wanted = ", ".join(study.data) or "none: it is about phantoms"
+        raise ConfigError(f"the study wants no images called {unknown[0]!r}", fix=f"those that it wants: {wanted}")
+    tables = [table for table in study.tables[size] if table.data is None or table.data in data]
+    if not tables:
+        name, words = next(iter(study.data.items()))
+        raise ConfigError(f"the study needs images: {words}", fix=f"add --data {name}=FOLDER")
+    by_table = [list(_cells(table, data, start)) for table in tables]
+    return tuple(sorted((cell for cells in by_table for cell in cells), key=_round))
+
+
+def _round(cell: Cell) -> int:
+    return cell.seed
+
+
+def arms_of(table: Table) -> tuple[Levels, ...]:
+    """The combinations of levels that are run, each once."""
+    found: dict[tuple[str, ...], Levels] = {}
+    for choice in table.arms:
+        chosen = [choice.get(factor.name, (factor.usual,)) for factor in table.factors]
+        for names in product(*chosen):
+            found.setdefault(names, dict(zip((factor.name for factor in table.factors), names, strict=True)))
+    return tuple(found.values())
+
+
+def _cells(table: Table, data: Mapping[str, Path], start: RunConfig) -> Iterator[Cell]:
+    base = table.base.on(start)
+    if table.data is not None:
+        base = replace(base, images=replace(base.images, path=data[table.data].absolute()))
+    for levels in arms_of(table):
+        config, processes = base, 1
+        for factor in table.factors:
+            level = factor[levels[factor.name]]
+            config, processes = level.settings.on(config), level.processes or processes
+        for seed in table.seeds:
+            yield Cell(table.name, levels, seed, _seeded(config, seed), processes)
+
+
+def _seeded(config: RunConfig, seed: int) -> RunConfig:
+    """With weights, batches, samples and patients by ``seed``: arms of one seed have the same patients."""
+    return replace(
+        config,
+        images=replace(config.images, split_seed=seed),
+        training=replace(config.training, seed=seed),
+        sampling=replace(config.sampling, seed=seed),
+    )

@@ -1,0 +1,227 @@
+"""From the outcomes of all cells to what a study found: points of plots, effects, and verdicts on statements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from lichen.seeds import mix_seed
+from lichen.studies import effects
+from lichen.studies.definition import (
+    AgainstTable,
+    Choice,
+    Contrast,
+    Levels,
+    Mean,
+    Plot,
+    RankWith,
+    Scale,
+    Statement,
+    Study,
+    Table,
+    TrendOver,
+)
+from lichen.studies.effects import Interval, Verdict
+from lichen.studies.electricity import months_apart, places_apart
+from lichen.studies.outcomes import Values
+
+Number = float | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came out of a cell."""
+
+    table: str
+    levels: Levels
+    seed: int
+    values: Values
+
+    def fits(self, at: Choice) -> bool:
+        """Whether its levels are among those of ``at``."""
+        return all(self.levels[factor] in levels for factor, levels in at.items())
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured for a statement."""
+
+    statement: Statement
+    interval: Interval
+    verdict: Verdict
+    note: str
+    """What is beside it, e.g. the rank correlation of a trend; often empty."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a plot."""
+
+    line: str
+    at: str
+    interval: Interval
+
+
+def judge(statement: Statement, cells: Sequence[Found], tables: Mapping[str, Table]) -> Finding:
+    """The effect that ``statement`` is about, and whether it is as the statement says."""
+    chosen = [cell for cell in cells if cell.table == statement.table and cell.fits(statement.at)]
+    measure, note = statement.measure, ""
+    if isinstance(measure, Contrast):
+        interval = _contrast(chosen, statement.outcome, measure)
+    elif isinstance(measure, Mean):
+        usual = tables[statement.table].usual(statement.at)
+        interval = effects.mean([_mean(of_seed, statement.outcome, usual) for of_seed in _by_seed(chosen)])
+    elif isinstance(measure, AgainstTable):
+        interval = _tables_apart(statement, measure.table, cells, tables)
+    elif isinstance(measure, TrendOver):
+        usual = tables[statement.table].usual({measure.factor, *statement.at})
+        interval, note = _trend([cell for cell in chosen if cell.fits(usual)], statement.outcome, measure.factor)
+    elif isinstance(measure, RankWith):
+        interval = _rank(chosen, statement.outcome, measure)
+    else:
+        interval, note = places_apart() if measure.what == "places" else months_apart()
+    claim = effects.Claim(above=statement.above, below=statement.below)
+    return Finding(statement, interval, effects.verdict(interval, claim), note)
+
+
+def _tables_apart(statement: Statement, other: str, cells: Sequence[Found], tables: Mapping[str, Table]) -> Interval:
+    if other not in tables:
+        return Interval(None, None, None, 0)
+    sides = [
+        [
+            _mean([cell for cell in of_seed if cell.table == name], statement.outcome, tables[name].usual(()))
+            for of_seed in _by_seed(cells)
+        ]
+        for name in (statement.table, other)
+    ]
+    return effects.ratio(*sides)
+
+
+def points(plot: Plot, cells: Sequence[Found], study: Study, tables: Mapping[str, Table]) -> tuple[Point, ...]:
+    """The mean of the seeds at each level, line by line; what has no figure is left out."""
+    found = []
+    for table in (tables[name] for name in plot.tables if name in tables):
+        named = {name for name in (plot.over, plot.lines) if name is not None}
+        usual = table.usual({*named, *plot.at})
+        chosen = [cell for cell in cells if cell.table == table.name and cell.fits(plot.at) and cell.fits(usual)]
+        for outcome in plot.outcomes:
+            for line in _levels(table, plot.lines):
+                for at in _levels(table, plot.over):
+                    cells_there = {**dict(at), **dict(line)}
+                    figures = [_mean(of_seed, outcome, cells_there) for of_seed in _by_seed(chosen)]
+                    interval = center(figures, study.outcome(outcome).unit)
+                    if interval.estimate is not None:
+                        words = study.outcome(outcome).words if len(plot.outcomes) > 1 else ""
+                        name = table.words if len(plot.tables) > 1 and plot.over is not None else ""
+                        names = (name, words, *(level for levels in line.values() for level in levels))
+                        where = next(iter(at.values()), (table.words,))[0]
+                        found.append(Point(", ".join(filter(None, names)), where, interval))
+    return tuple(found)
+
+
+def center(figures: Sequence[Number], unit: str) -> Interval:
+    """The mean of the seeds; of joules and seconds, which differ by factors, the geometric one."""
+    if unit in {"J", "s"} and all(figure is None or figure > 0 for figure in figures):
+        return effects.ratio(figures, [1.0] * len(figures))
+    return effects.mean(figures)
+
+
+def _levels(table: Table, factor: str | None) -> list[Choice]:
+    return [{}] if factor is None else [{factor: (level,)} for level in table.factor(factor).names]
+
+
+def _trend(cells: Sequence[Found], outcome: str, factor: str) -> tuple[Interval, str]:
+    levels = sorted({cell.levels[factor] for cell in cells}, key=float)
+    figures = [[_mean(of_seed, outcome, {factor: (level,)}) for level in levels] for of_seed in _by_seed(cells)]
+    trend = effects.trend([float(level) for level in levels], figures)
+    if trend.rank_correlation is None or trend.p_value is None:
+        return trend.per_doubling, ""
+    return trend.per_doubling, f"rank correlation {trend.rank_correlation:.2f}, p {trend.p_value:.2g}"
+
+
+def _contrast(cells: Sequence[Found], outcome: str, contrast: Contrast) -> Interval:
+    """Pairs of cells that differ in the levels of the contrast only; their mean, seed by seed."""
+    sides: tuple[list[Number], list[Number]] = ([], [])
+    average = _averages(contrast.scale)
+    for of_seed in _by_seed(cells):
+        by_rest = [
+            {
+                _rest(cell, contrast): cell.values.get(outcome)
+                for cell in of_seed
+                if levels.items() <= cell.levels.items()
+            }
+            for levels in (contrast.of, contrast.against)
+        ]
+        pairs = [
+            (one, other)
+            for rest, one in by_rest[0].items()
+            if one is not None and (other := by_rest[1].get(rest)) is not None
+        ]
+        for side, values in zip(sides, zip(*pairs, strict=True) if pairs else ((), ()), strict=True):
+            side.append(average(values) if values else None)
+    return (effects.difference if contrast.scale == "difference" else effects.ratio)(*sides)
+
+
+def _averages(scale: Scale) -> Callable[[Sequence[float]], Number]:
+    def geometric(values: Sequence[float]) -> Number:
+        return math.exp(fmean(map(math.log, values))) if min(values) > 0 else None
+
+    return fmean if scale == "difference" else geometric
+
+
+def _rest(cell: Found, contrast: Contrast) -> tuple[str, ...]:
+    return tuple(level for factor, level in cell.levels.items() if factor not in contrast.of)
+
+
+def _rank(cells: Sequence[Found], outcome: str, measure: RankWith) -> Interval:
+    """Over configurations, each the mean of its seeds."""
+    by_levels: dict[tuple[str, ...], list[Found]] = {}
+    for cell in cells:
+        by_levels.setdefault(tuple(cell.levels.values()), []).append(cell)
+
+    def figures(name: str) -> list[Number]:
+        return [_mean(of_levels, name, {}) for of_levels in by_levels.values()]
+
+    if measure.less is None:
+        return effects.rank_correlation(figures(outcome), figures(measure.other))
+    return rank_difference(figures(outcome), figures(measure.other), figures(measure.less))
+
+
+def rank_difference(of: Sequence[Number], one: Sequence[Number], other: Sequence[Number]) -> Interval:
+    """Spearman's correlation of ``of`` with ``one`` less that with ``other``, over the same configurations.
+
+    The interval is the middle 95 % of bootstrap resamples of the configurations, as in ``effects.rank_correlation``.
+    """
+    rows = [row for row in zip(of, one, other, strict=True) if None not in row]
+    values = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    n = len(values)
+    estimate = _spearman_difference(values) if n >= effects.LEAST_PAIRS else None
+    if estimate is None:
+        return Interval(None, None, None, n)
+    rng = np.random.default_rng(mix_seed("rank-difference", n))
+    drawn = (_spearman_difference(values[rng.integers(n, size=n)]) for _ in range(effects.RESAMPLES))
+    low, high = np.quantile([value for value in drawn if value is not None], (0.025, 0.975))
+    return Interval(estimate, float(low), float(high), n)
+
+
+def _spearman_difference(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Number:
+    """Of (n, 3) values: column 0 with 1, less column 0 with 2; None where a column has one value only."""
+    from scipy.stats import rankdata
+
+    if np.ptp(values, axis=0).min() == 0:
+        return None
+    ranks = np.corrcoef(rankdata(values, axis=0), rowvar=False)
+    return float(ranks[0, 1] - ranks[0, 2])
+
+
+def _by_seed(cells: Sequence[Found]) -> list[list[Found]]:
+    return [[cell for cell in cells if cell.seed == seed] for seed in sorted({cell.seed for cell in cells})]
+
+
+def _mean(cells: Sequence[Found], outcome: str, at: Choice) -> Number:
+    values = [value for cell in cells if cell.fits(at) and (value := cell.values.get(outcome)) is not None]
+    return fmean(values) if values else None
