@@ -33,12 +33,12 @@ def on_paper(config: RunConfig, image_channels: int = 1) -> OnPaper:
     from torch.utils.flop_counter import FlopCounterMode
 
     from lichen.samplers import network_calls
-    from lichen.training.generator import GeneratorSpec
+    from lichen.training.specs import DiffusionSpec
 
     if config.images.size is None:
         raise ValueError("images.size must be set")
     affine = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
-    spec = GeneratorSpec(
+    spec = DiffusionSpec(
         (image_channels, *config.images.size), affine, config.autoencoder, config.denoiser, "v", is_phantom=True
     )
 
