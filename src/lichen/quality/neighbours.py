@@ -71,12 +71,12 @@ def prdc(
         _four(within_x[np.ix_(i, i)], within_y[np.ix_(j, j)], between[np.ix_(i, j)], k)
         for i, j in halves(patients_x, patients_y, purpose="prdc")
     ]
-    whole, errors = _four(within_x, within_y, between, k), np.std(parts, axis=0, ddof=1)
+    whole, errors = _four(within_x, within_y, between, k), np.std(parts, axis=0, ddof=1).tolist()
     made, real = len(np.unique(patients_x)), len(np.unique(patients_y))
     return Neighbourhood(
         precision=share(whole[0], errors[0], made),
         recall=share(whole[1], errors[1], real),
-        density=Estimate(whole[2], float(errors[2])),
+        density=Estimate(whole[2], errors[2]),
         coverage=share(whole[3], errors[3], real),
     )
 
