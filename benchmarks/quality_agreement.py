@@ -217,8 +217,8 @@ def main() -> None:
         "Training and held-out images, features standardised by the held-out ones. The inception score is that of the\n"
         f"first {CLASSES} features as logits. Neighbours: k = {NEAREST}. Seconds are of the processor, one thread;\n"
         "lichen's of kernel, neighbours and inception score hold the 100 halves of the interval. MS-SSIM:\n"
-        "torchmetrics takes the coarsest scale over a mirrored border too, a large part of so small images; lichen and MONAI take\n"
-        "whole windows alone."
+        "torchmetrics takes the coarsest scale over a mirrored border too, much of so small images; lichen and\n"
+        "MONAI take whole windows alone."
     )
     write_results(__file__, HEADER, rows, note)
 
