@@ -121,6 +121,7 @@ const Views = (() => {
      */
     show(shown, groups) {
       [this.shown, this.groups] = [shown, groups];
+      this.panes[0].figure.parentElement.dataset.strips = groups.length;
       this.panes.forEach(({ figure, caption, all, strips }, i) => {
         figure.hidden = !shown[i];
         if (shown[i]) caption.textContent = shown[i].label;
