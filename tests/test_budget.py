@@ -35,20 +35,30 @@ from lichen.watch import Watch, watching
 FRANCE = intensity("FR")
 
 
-def ahead(low_kwh: float, kwh: float, high_kwh: float, hours: float = 1.0) -> Forecast:
+def ahead(low_kwh: float, kwh: float, high_kwh: float, hours: float = 1.0, phase: str = "diffusion") -> Forecast:
     energy = Energy(*(J_PER_KWH * part for part in (low_kwh, kwh, high_kwh)))
     seconds = Interval(3600 * hours * 0.9, 3600 * hours, 3600 * hours * 1.1)
-    return Forecast((PhaseForecast("diffusion", 100, "image", seconds, energy),), 1.0, None)
+    return Forecast((PhaseForecast(phase, 100, "image", seconds, energy),), 1.0, None)
 
 
 def check(limits: BudgetConfig, plan: Forecast, spent: Energy = NO_READING, pue: float | None = 1.0) -> str | None:
     return Budget(limits, FRANCE, pue).check_plan(spent, 0.0, plan)
 
 
-def test_a_plan_whose_lower_edge_breaks_the_budget_is_refused_with_what_would_fit() -> None:
+@pytest.mark.parametrize(
+    ("phase", "lever"),
+    [
+        ("autoencoder", "--autoencoder.images-seen"),
+        ("diffusion", "--training.images-seen"),
+        ("gan", "--training.images-seen"),
+        ("denoise", "--sampling.count"),
+        ("synthesise", "--sampling.count"),
+    ],
+)
+def test_a_plan_whose_lower_edge_breaks_the_budget_is_refused_with_what_would_fit(phase: str, lever: str) -> None:
     with pytest.raises(BudgetError, match=r"2 to 4 kWh by its forecast, and --budget\.energy-kwh is 1") as caught:
-        check(BudgetConfig(energy_kwh=1.0), ahead(2, 3, 4))
-    assert caught.value.fix.endswith("plan about 25% of the work: fewer --training.images-seen")
+        check(BudgetConfig(energy_kwh=1.0), ahead(2, 3, 4, phase=phase))
+    assert caught.value.fix.endswith(f"plan about 25% of the work: fewer {lever}")
 
 
 def test_a_plan_that_straddles_the_budget_is_warned_of_and_one_within_is_not() -> None:

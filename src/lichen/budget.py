@@ -17,7 +17,9 @@ from lichen.errors import BudgetError, ConfigError
 _LEVERS = {
     "autoencoder": "--autoencoder.images-seen",
     "diffusion": "--training.images-seen",
+    "gan": "--training.images-seen",
     "denoise": "--sampling.count",
+    "synthesise": "--sampling.count",
 }
 """Phase -> the setting by which it becomes shorter."""
 
