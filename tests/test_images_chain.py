@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from lichen.audit.checks import fingerprints
 from lichen.chain import audit_samples, read_images, run
+from lichen.config import AuditConfig, ImagesConfig, RunConfig
+from lichen.errors import AuditError
 from lichen.images import read_image
 from lichen.presets import load_preset
 from lichen.runs import RunFolder
@@ -47,3 +50,18 @@ def test_samples_have_the_spacing_and_the_intensities_of_the_images(tmp_path: Pa
     for image, voxels in zip(drawn, synthetic.voxels.numpy(), strict=True):
         np.testing.assert_allclose((voxels + 1) / 2 * 800 + 100, image.voxels, atol=1e-3)
     assert json.loads(folder.summary.read_text())["images"]["skipped"] == []
+
+
+def test_repeated_images_of_nameless_patients_are_refused_or_if_allowed_not_held_out(tmp_path: Path) -> None:
+    once = np.random.default_rng(0).integers(0, 256, (20, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "twice.npz", train_images=np.concatenate([once, once]))
+    config = RunConfig(images=ImagesConfig(path=tmp_path / "twice.npz", size=(16, 16)))
+    allowing = replace(config, audit=AuditConfig(allow_overlap=True))
+    with watching(tmp_path, config.carbon, quiet=True) as watch:
+        with pytest.raises(AuditError, match="identical in every voxel"):
+            read_images(config, watch)
+        data = read_images(allowing, watch)
+    prints = [set(fingerprints(images.voxels)) for images in (data.train, data.held_out)]
+    assert not prints[0] & prints[1]
+    assert len(data.train.names) == 24
+    assert 0 < len(data.held_out.names) < 16

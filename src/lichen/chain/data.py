@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from lichen.audit.checks import check_apart, fingerprints
+from lichen.audit.checks import fingerprints, set_apart, without
 from lichen.config import RunConfig
 from lichen.errors import ConfigError, ImageError, RunError
 from lichen.files import write_text
@@ -70,8 +70,7 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
         )
         train_set = load(train_items)
         data = Data(source, train_set, load(held_out_items, channels=train_set.voxels.shape[1]))
-    train, held_out = data.train.without_label_map, data.held_out.without_label_map
-    check_apart(train, held_out, fingerprints(train.voxels), fingerprints(held_out.voxels))
+    data = _apart(data, config, watch)
     if data.skipped:
         first, seen = data.skipped[0], len(train_items) + len(held_out_items) + len(source.skipped)
         watch.tell(
@@ -79,6 +78,17 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
             f"summary.json; the first is {first.name}: {first.reason}"
         )
     return data
+
+
+def _apart(data: Data, config: RunConfig, watch: Watch) -> Data:
+    """``data`` if nobody is in both sets, or, where overlap is allowed, without those patients among the held-out."""
+    train, held_out = data.train.without_label_map, data.held_out.without_label_map
+    allowed = config.audit.allow_overlap
+    _, shared = set_apart(train, held_out, fingerprints(train.voxels), allowed=allowed)
+    if not shared:
+        return data
+    watch.tell(f"{len(shared)} held-out patients have images of training patients, and do not count as held-out")
+    return replace(data, held_out=without(data.held_out, shared))
 
 
 def classes_of(source: Source, *, skip_bad: bool) -> tuple[int, ...]:
