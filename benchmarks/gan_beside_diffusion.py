@@ -42,7 +42,7 @@ from lichen.files import write_json
 from lichen.images import open_folder, write_montage
 from lichen.quality import Radiomics, RandomConv, measure_quality
 from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
-from lichen.runs import RunFolder
+from lichen.runs import RunFolder, read_lines
 from lichen.training.checkpoint import load_tensors, load_weights, without_prefix
 from lichen.training.generator import load_generator, save_stylegan2
 from lichen.training.loop import images_seen
@@ -174,14 +174,12 @@ def outcome(config: RunConfig, data: Data, folder: RunFolder) -> dict[str, Any]:
         phases = {phase.phase: phase for phase in read_traces(folder.traces)}
         drawing = total(phase.total for phase in read_traces(RunFolder(drawn).traces) if phase.phase in DRAWING)
         trainings = [name for name in config.trainings if name in phases]
-        last = [json.loads(line) for line in folder.log.read_text(encoding="utf-8").splitlines()][-1]
         found = {
             "training_j": sum(phases[name].total.energy_j or 0.0 for name in trainings),
             "training_s": sum(phases[name].duration_s for name in trainings),
             "all_high_j": total(phase.total for phase in phases.values()).high_j,
             "images_seen": [images_seen(folder.training_state(name)) for name in trainings],
             "drawing_j_per_1000": 1000 * (drawing.energy_j or 0.0) / len(synthetic.names),
-            "last": last,
             "quality": quality.as_json(),
         }
         write_json(path, found)
@@ -225,8 +223,8 @@ def few(place: Place, seed: int) -> Iterator[tuple[str, ...]]:
         data, folder = place.read(config), RunFolder(place.scratch / f"few-{target}-{seed}")
         trained(config, data, folder)
         found = outcome(config, data, folder)
-        p = found["last"]["ada_p"]
-        model = f"StyleGAN2 with augmentation, p = {p:.2f} at the end" if target else "StyleGAN2 without augmentation"
+        most = max(record["ada_p"] for record in read_lines(folder.log))
+        model = f"StyleGAN2 with augmentation, p at most {most:.2f}" if target else "StyleGAN2 without augmentation"
         yield row(f"chest X-ray of {FEW_PATIENTS} patients, {seed}", model, found)
 
 
