@@ -273,7 +273,7 @@ NOTE = (
     "diffusion in 20 steps, and compared with the held-out ones (of 40 % of the patients) in random-conv-v1, or in\n"
     "radiomics; 95 % intervals. Training images instead: as many real ones. PneumoniaMNIST names no patients; images\n"
     "that it repeats are there once. At the end: few patients, with adaptive augmentation and without, as many images\n"
-    "seen."
+    "seen: too few for a discriminator to overfit, so that p, the probability of augmentation, stays low."
 )
 
 if __name__ == "__main__":
