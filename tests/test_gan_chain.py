@@ -105,6 +105,16 @@ def test_an_interrupted_game_ends_with_the_same_bits(precision: Precision, tmp_p
         assert all(torch.equal(a, b) for a, b in zip(weights_of(whole), weights_of(average), strict=True))
 
 
+@pytest.mark.parametrize("p", [float("nan"), 1.5, -0.1, "0.5", None])
+def test_a_state_whose_augmentation_is_no_probability_is_refused(p: object, tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    trained(state, replace(RECIPE, images=4))
+    tensors, about = load_tensors(state, "training")
+    save_tensors(state, tensors, {**about, "ada_p": p})
+    with pytest.raises(CheckpointError, match="lacks the state of the game"):
+        trained(state)
+
+
 def test_a_probe_looks_and_changes_nothing_until_it_stops_with_the_weights_before(tmp_path: Path) -> None:
     seen: dict[int, list[Tensor]] = {}
 

@@ -61,6 +61,7 @@ statements:
     contrast: {of: {seen: 128}, against: {seen: 64}, scale: ratio}
     above: 1
 """
+MANY = "{" + "".join(f"{number}: {{}}, " for number in range(200)) + "}"
 SHORT, LONG = "phantoms-64-seed0", "phantoms-128-seed0"
 
 
@@ -109,10 +110,9 @@ def test_a_study_that_says_something_wrong_is_refused_with_file_line_and_word(
     [
         ("{64: {}, 64-b: {}}", "{b-c: {}, c: {}}", "two cells are called phantoms-64-b-c-seed0"),
         (f"{{{'a' * 200}: {{}}}}", "{b: {}}", "is too long"),
-        ("{" + "".join(f"{n}: {{}}, " for n in range(200)) + "}", "{" + "".join(f"{n}: {{}}, " for n in range(200)) + "}",
-         "asks for 40000 runs; a study has 10000 at most"),
+        (MANY, MANY, "asks for 40000 runs; a study has 10000 at most"),
     ],
-)  # fmt: skip
+)
 def test_cells_that_would_share_a_folder_or_are_too_many_are_refused_before_anything_runs(
     tiny: Path, levels: str, other: str, said: str
 ) -> None:

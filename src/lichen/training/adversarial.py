@@ -318,7 +318,8 @@ def _restore(path: Path, game: _Game) -> None:
     restore_optimizer(game.generator_adam, game.generator, without_prefix("generator_adam", tensors), path)
     restore_optimizer(game.discriminator_adam, game.discriminator, without_prefix("discriminator_adam", tensors), path)
     p, path_mean, signs = about.get("ada_p"), tensors.get("path_mean"), tensors.get("signs")
-    if not isinstance(p, float) or path_mean is None or signs is None or path_mean.shape or signs.shape:
+    has_p = isinstance(p, float) and 0 <= p <= 1
+    if not has_p or path_mean is None or signs is None or path_mean.shape or signs.shape:
         raise CheckpointError(
             f"{path} lacks the state of the game", fix="delete it, and repeat the command to begin anew"
         )
