@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lichen import cli
 from lichen.chain import run
-from lichen.config import RunConfig, SamplingConfig, StyleGAN2Config
+from lichen.config import Precision, RunConfig, SamplingConfig, StyleGAN2Config
 from lichen.errors import CheckpointError, ConfigError, TrainingError
 from lichen.models.stylegan2 import StyleGenerator, build_discriminator, build_generator
 from lichen.runs import RunFolder, read_log
@@ -63,13 +63,13 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
     return call
 
 
-def trained(state: Path, **changes: Any) -> StyleGenerator:
+def trained(state: Path, recipe: Recipe = RECIPE, **changes: Any) -> StyleGenerator:
     """The averaged generator of a small training from the same random weights."""
     torch.manual_seed(0)
     networks = [build(NETWORKS, size=(8, 8), channels=1) for build in (build_generator, build_discriminator)]
     assert isinstance(networks[0], StyleGenerator)
     options: dict[str, Any] = {"log": lambda _: None, **changes}
-    return train_against(networks[0], networks[1], EXAMPLES, NETWORKS, RECIPE, state_path=state, **options)
+    return train_against(networks[0], networks[1], EXAMPLES, NETWORKS, recipe, state_path=state, **options)
 
 
 def weights_of(network: torch.nn.Module) -> list[Tensor]:
@@ -80,9 +80,12 @@ class KilledError(Exception):
     """Stands for the end of the process."""
 
 
-def test_an_interrupted_game_ends_with_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_interrupted_game_ends_with_the_same_bits(precision: Precision, tmp_path: Path) -> None:
     log: list[Mapping[str, float | int | str]] = []
-    whole = trained(tmp_path / "whole.safetensors", log=log.append)
+    recipe = replace(RECIPE, precision=precision)
+    whole = trained(tmp_path / "whole.safetensors", recipe, log=log.append)
+    assert {weights.dtype for weights in weights_of(whole)} == {torch.float32}
     assert [record["images_seen"] for record in log] == list(range(4, 41, 4))
     assert {"generator_loss", "discriminator_loss", "r_t", "ada_p", "path_length"} <= log[-1].keys()
     for fatal in (1, 6):  # in the midst of what p is adapted by, and of what the path length waits for
@@ -95,11 +98,21 @@ def test_an_interrupted_game_ends_with_the_same_bits(tmp_path: Path) -> None:
                 raise KilledError
 
         with pytest.raises(KilledError):
-            trained(path, step=fragile)
+            trained(path, recipe, step=fragile)
         again: list[Mapping[str, float | int | str]] = []
-        average = trained(path, log=again.append)
+        average = trained(path, recipe, log=again.append)
         assert again == log[fatal:]
         assert all(torch.equal(a, b) for a, b in zip(weights_of(whole), weights_of(average), strict=True))
+
+
+@pytest.mark.parametrize("p", [float("nan"), 1.5, -0.1, "0.5", None])
+def test_a_state_whose_augmentation_is_no_probability_is_refused(p: object, tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    trained(state, replace(RECIPE, images=4))
+    tensors, about = load_tensors(state, "training")
+    save_tensors(state, tensors, {**about, "ada_p": p})
+    with pytest.raises(CheckpointError, match="lacks the state of the game"):
+        trained(state)
 
 
 def test_a_probe_looks_and_changes_nothing_until_it_stops_with_the_weights_before(tmp_path: Path) -> None:

@@ -130,12 +130,35 @@ def test_a_case_without_label_map_is_an_error_or_left_out(folders: Path) -> None
         ({"channels": ("images",), "label": "labels"}, "none of images.channels"),
         ({"channels": ("labels",), "label": "labels"}, "the label map alone"),
         ({"slices": "label>=0.1"}, "no label map is named"),
-        ({"label": "label_file", "slices": "label>=0.9"}, r"the most is 0\.3750"),
+        ({"label": " "}, "images.label is empty"),
+        ({"label": "label_file", "slices": "label>=0.9"}, r"the most is 0\.375\n"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(folders: Path, settings: dict[str, object], words: str) -> None:
     with pytest.raises(LichenError, match=words):
         opened(folders, **settings)
+
+
+def test_the_rule_that_is_proposed_where_no_slice_fits_is_one_that_can_be_followed(folders: Path) -> None:
+    for number in range(3):
+        save(folders / "labels" / f"case_{number}.nii.gz", np.zeros((8, 8, 6)))
+    with pytest.raises(ImageError, match=r"the most is 0\n.*another rule, e\.g\."):
+        opened(folders, label="label_file", slices="label>=0.1")
+    large = np.zeros((400, 400, 2))
+    large[0, 0, 0] = 1
+    save(folders / "images" / "case_0.nii.gz", large)
+    save(folders / "labels" / "case_0.nii.gz", large)
+    with pytest.raises(ImageError) as error:
+        opened(folders, label="label_file", slices="label>=0.1")
+    proposed = str(error.value).rsplit("'", 2)[1]
+    assert len(opened(folders, label="label_file", slices=proposed).items) == 1
+
+
+def test_a_table_with_two_columns_of_label_maps_of_one_name_is_refused(folders: Path) -> None:
+    rows = "".join(f"images/case_{n}.nii.gz,x,labels/case_{n}.nii.gz,P{n}\n" for n in range(3))
+    (folders / "metadata.csv").write_text("file,label_file,label_file,patient\n" + rows)
+    with pytest.raises(ImageError, match="several columns named label_file"):
+        opened(folders, label="label_file")
 
 
 def test_a_label_map_of_fractions_of_many_values_or_of_another_grid_is_refused(folders: Path) -> None:

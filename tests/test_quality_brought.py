@@ -203,3 +203,35 @@ def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="does not exist"):
         read_weights(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(1, dtype=torch.half).expand(10**6, 10**7),
+        torch.zeros(3, device="meta"),
+        torch.zeros(3, dtype=torch.cfloat),
+        torch.tensor([1.0, float("nan")]),
+        torch.tensor([1.0, float("inf")]),
+    ],
+    ids=["a number that is said to be many", "without memory", "complex", "NaN", "infinite"],
+)
+def test_weights_that_are_no_finite_numbers_in_memory_are_refused_by_name(value: torch.Tensor, tmp_path: Path) -> None:
+    torch.save({"good": torch.zeros(2), "odd": value}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="no plain numbers: odd\n"):
+        read_weights(tmp_path / "w.pth")
+
+
+def test_an_archive_that_is_compressed_or_damaged_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(1000)}, tmp_path / "w.pth")
+    assert read_weights(tmp_path / "w.pth")["weight"].shape == (1000,)
+    small = tmp_path / "small.pth"
+    with zipfile.ZipFile(tmp_path / "w.pth") as whole, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+    with pytest.raises(CheckpointError, match="compressed archive"):
+        read_weights(small)
+    content = (tmp_path / "w.pth").read_bytes()
+    (tmp_path / "w.pth").write_bytes(content.replace(b"PK\x01\x02", b"PK\x09\x09"))
+    with pytest.raises(CheckpointError, match="is damaged"):
+        read_weights(tmp_path / "w.pth")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from lichen.chain.auditing import load_samples
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
 from lichen.energy import read_traces
-from lichen.errors import AuditError
-from lichen.images import ImageSet, load_set, write_sample
+from lichen.errors import AuditError, ImageError
+from lichen.images import ImageSet, load_set, open_folder, write_sample
 from lichen.images.phantoms import phantom_source
 from lichen.quality import measure_quality
 from lichen.runs import RunFolder
@@ -113,6 +114,13 @@ def some(images: ImageSet, positions: range, images_each: int = 1) -> ImageSet:
     chosen = list(positions)
     patients = tuple(f"p{position // images_each}" for position in chosen)
     return ImageSet(images.voxels[chosen], tuple(images.names[i] for i in chosen), patients, images.affine)
+
+
+def test_samples_of_other_channels_than_a_run_was_trained_on_are_refused(images: ImageSet, tmp_path: Path) -> None:
+    colours = images.voxels[0].expand(3, -1, -1).numpy()
+    write_sample(tmp_path / "sample-0.png", colours, images.affine, {})
+    with pytest.raises(ImageError, match="has 3 channels and the others have 1"):
+        load_samples(open_folder(tmp_path), images, None, lambda _: None)
 
 
 def test_the_encoder_knows_nobody_whom_it_compares(images: ImageSet) -> None:

@@ -53,6 +53,8 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("images:\n  held_out_fraction: 2\n", ["images.held_out_fraction is 2.0", "between"]),
         ("training: {seed: !!python/object:os.system x}\n", ["training.seed is 'x'"]),
         ("a: [\n", ["not a readable YAML file"]),
+        ("images:\n  size: [[1], [2]]\n", ["line 2", "images.size is a list of lists"]),
+        ("? [images]\n: {}\n", ["line 1", "in place of a name"]),
     ],
 )
 def test_a_bad_file_is_named_with_line_setting_and_fix(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -63,6 +65,15 @@ def test_a_bad_file_is_named_with_line_setting_and_fix(tmp_path: Path, text: str
     assert "fix:" in message
     for word in words:
         assert word in message
+
+
+def test_anchors_that_a_few_lines_make_endless_are_refused_at_once(tmp_path: Path) -> None:
+    lists = ["&a0 [x, x, x, x, x, x, x, x, x]"]
+    lists += [f"&a{depth} [{', '.join([f'*a{depth - 1}'] * 9)}]" for depth in range(1, 20)]
+    with pytest.raises(ConfigError, match="a list of lists"):
+        _load(tmp_path, f"images:\n  size: [{', '.join(lists)}]\n")
+    with pytest.raises(ConfigError, match="in place of a name"):
+        _load(tmp_path, f"? [{', '.join(lists)}]\n: 1\n")
 
 
 def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:

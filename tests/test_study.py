@@ -61,6 +61,7 @@ statements:
     contrast: {of: {seen: 128}, against: {seen: 64}, scale: ratio}
     above: 1
 """
+MANY = "{" + "".join(f"{number}: {{}}, " for number in range(200)) + "}"
 SHORT, LONG = "phantoms-64-seed0", "phantoms-128-seed0"
 
 
@@ -88,6 +89,9 @@ def tiny(tmp_path: Path) -> Path:
         ("over: seen", "over: colour", "has no factor colour"),
         ("[training_j], over", "[training_j, copy_rate], over", "have different units\n  fix: make two plots"),
         ("title:", "title: a\ntitle:", "has title twice"),
+        ("      factors:", "      arms: [{seen: []}]\n      factors:", "names no level of seen"),
+        ("  small:", "  full: {}\n  small:", "the size full has no tables"),
+        ("title:", "? [title]\n:", "in place of a name"),
     ],
 )
 def test_a_study_that_says_something_wrong_is_refused_with_file_line_and_word(
@@ -99,6 +103,23 @@ def test_a_study_that_says_something_wrong_is_refused_with_file_line_and_word(
         read_study(tiny)
     assert said in str(error.value)
     assert str(tiny) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("levels", "other", "said"),
+    [
+        ("{64: {}, 64-b: {}}", "{b-c: {}, c: {}}", "two cells are called phantoms-64-b-c-seed0"),
+        (f"{{{'a' * 200}: {{}}}}", "{b: {}}", "is too long"),
+        (MANY, MANY, "asks for 40000 runs; a study has 10000 at most"),
+    ],
+)
+def test_cells_that_would_share_a_folder_or_are_too_many_are_refused_before_anything_runs(
+    tiny: Path, levels: str, other: str, said: str
+) -> None:
+    text = TINY.split("plots:", maxsplit=1)[0].replace("{64: {}, 128: {training: {images_seen: 128}}}", levels)
+    tiny.write_text(f'{text}        g: {{words: "another", levels: {other}}}\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        cells_of(read_study(tiny), "small", {}, RunConfig())
 
 
 @pytest.mark.parametrize("name", packaged())
@@ -282,3 +303,9 @@ def test_the_command_names_the_studies_there_are(capsys: pytest.CaptureFixture[s
         cli.main(["study", "beware", "--data", "images/chest"])
     assert exit_.value.code == 2
     assert "NAME=FOLDER" in capsys.readouterr().err
+
+
+def test_a_study_without_a_size_is_refused(tiny: Path) -> None:
+    tiny.write_text(f"{TINY.split('sizes:', maxsplit=1)[0]}sizes: {{}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="the study has no size"):
+        read_study(tiny)

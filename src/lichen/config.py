@@ -83,6 +83,8 @@ class ImagesConfig:
                 f"images.channels is {' '.join(self.channels) or 'empty text'}; each needs a name of its own",
                 fix="e.g. --images.channels t1 t2 flair",
             )
+        if self.label is not None and not self.label.strip():
+            raise ConfigError("images.label is empty text", fix="name a channel, or leave --images.label out")
         if self.slices is not None:
             SliceRule.parse(self.slices)
         if self.spacing is not None:

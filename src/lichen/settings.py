@@ -59,7 +59,7 @@ def fill(base: T, node: yaml.Node, path: Path, prefix: str = "") -> T:
     hints = get_type_hints(type(base))
     changes: dict[str, Any] = {}
     for key, value in node.value:
-        name = str(key.value)
+        name = name_of(key, path)
         if name not in hints:
             near = difflib.get_close_matches(name, hints, n=1, cutoff=0.0)[0]
             raise located(path, key, f"there is no setting {prefix}{name}", fix=f"did you mean {prefix}{near}?")
@@ -83,9 +83,19 @@ def located(path: Path, node: yaml.Node, problem: str, fix: str = "see docs/refe
     return ConfigError(f"{path}, line {node.start_mark.line + 1}: {problem}", fix=fix)
 
 
+def name_of(key: yaml.Node, path: Path) -> str:
+    """The name that stands before a colon; raises ConfigError for a list or mapping there."""
+    if not isinstance(key, yaml.ScalarNode):
+        raise located(path, key, "a list or mapping stands in place of a name", fix="write 'name: value'")
+    return str(key.value)
+
+
 def _convert(node: yaml.Node, kind: Any) -> Any:
     """The value of a node as a ``kind``; ValueError says what is wrong, to be read after the setting's name."""
     if isinstance(node, yaml.SequenceNode):
+        # never as text what is not: lists of anchors of lists are short in the file and endless in words
+        if not all(isinstance(item, yaml.ScalarNode) for item in node.value):
+            raise ValueError("is a list of lists or mappings, but its items are single values")
         return from_text([str(item.value) for item in node.value], kind)
     if not isinstance(node, yaml.ScalarNode):
         raise ValueError("is a list of settings, but it is a single value")  # noqa: TRY004 (see docstring)

@@ -136,12 +136,13 @@ def through(generator: Generator) -> RoundTrip | None:
 def load_samples(source: Source, train_set: ImageSet, window: tuple[float, ...] | None, step: Step) -> ImageSet:
     """The samples of a run as they are: on the grid already, whatever spacing their affine gives.
 
-    Their label maps have the classes of the training images.
+    Their label maps have the classes of the training images. Raises ImageError for other channels than those have.
     """
     images, classes = train_set.without_label_map.voxels.shape[1:], train_set.classes
     channels, *size = images
     stored = stored_window(channels, len(size), window or (), label_map=bool(classes))
-    return load_set(source.items, tuple(size), "crop-pad", window=stored, classes=classes, step=step)
+    wanted = train_set.voxels.shape[1]
+    return load_set(source.items, tuple(size), "crop-pad", window=stored, channels=wanted, classes=classes, step=step)
 
 
 def check_scores(config: AuditConfig) -> None:

@@ -126,6 +126,6 @@ def _device(name: str, team: Team) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise DependencyError(
-            f"the device {name!r} cannot be used ({reason})", fix="use --training.device cpu; lichen doctor says more"
+            f"the device {name!r} cannot be used ({reason})", fix="use the device cpu; lichen doctor says more"
         ) from error
     return device

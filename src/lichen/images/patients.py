@@ -58,7 +58,7 @@ def read_patient_table(folder: Path, column: str | None = None, label: str | Non
             else "add a column file with each image's path relative to the folder",
         )
     column = _choose_column(path, header, rows, column)
-    if twice := [name for name in ("file", column) if header.count(name) > 1]:
+    if twice := [name for name in ("file", column, label) if name and header.count(name) > 1]:
         raise ImageError(f"{path} has several columns named {twice[0]}", fix="keep one of them, rename the others")
     patients: dict[str, str] = {}
     cases: dict[str, tuple[str, str]] = {}

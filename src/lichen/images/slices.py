@@ -43,10 +43,13 @@ def sliced(source: Source, rule: SliceRule, *, skip_bad: bool = False) -> Source
         largest = max((largest, *shares))
         items += [_slice(volume, number, geometry) for number in rule.kept(geometry.shape[2], shares)]
     if not items and rule.least_share is not None and not skipped:
+        share = np.format_float_positional(largest / 2, precision=2, fractional=False, trim="-")
         raise ImageError(
             f"no slice of {source.label} has labels above 0 in {rule.least_share:g} of its voxels; "
-            f"the most is {largest:.4f}",
-            fix=f"give a smaller share, e.g. --images.slices 'label>={largest / 2:.2g}'",
+            f"the most is {largest:.3g}",
+            fix=f"give a smaller share, e.g. --images.slices 'label>={share}'"
+            if largest
+            else "name other label maps with --images.label, or give another rule, e.g. --images.slices middle:20",
         )
     return replace(source, items=tuple(items), spatial_dims=2, skipped=(*source.skipped, *skipped))
 

@@ -37,7 +37,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
     ):
         raise CheckpointError(f"{path} is no state dict: it holds more than tensors by name", fix=_AS_DICT)
+    if strange := [name for name, value in found.items() if not _is_plain(value)]:
+        raise CheckpointError(f"{path} holds what are no plain numbers: {_some(strange)}", fix=_AS_DICT)
     return {name.removeprefix("module."): value.float() for name, value in found.items() if not name.endswith(_COUNTER)}
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor is numbers in memory, each of them finite: a few bytes may claim to be any number of them."""
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_complex() or value.is_quantized:
+        return False
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return False
+    return bool(value.float().isfinite().all())
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -52,8 +63,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _torch_file(path: Path) -> Any:
-    if _holds_code(path):
-        raise CheckpointError(f"{path} is TorchScript, which holds code; code is not run", fix=_AS_DICT)
+    _check_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a strange file makes the reader stumble in ways that it does not list
@@ -61,11 +71,19 @@ def _torch_file(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read as weights alone ({reason})", fix=_AS_DICT) from error
 
 
-def _holds_code(path: Path) -> bool:
+def _check_archive(path: Path) -> None:
+    """Raise CheckpointError for code, and for what is compressed, as torch.save never does: it may be of any size."""
     if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error})", fix="copy it again") from error
+    if any(part.filename.endswith("/constants.pkl") or "/code/" in part.filename for part in parts):
+        raise CheckpointError(f"{path} is TorchScript, which holds code; code is not run", fix=_AS_DICT)
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise CheckpointError(f"{path} is a compressed archive, which torch.save does not write", fix=_AS_DICT)
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 from lichen.config import RunConfig
 from lichen.errors import ConfigError
 from lichen.studies.definition import Levels, Size, Study, Table
+
+MOST_CELLS = 10_000
+"""Runs of a study; the largest of ours has a hundredth of that."""
+LONGEST_NAME = 200
+"""Of a cell, so that its files can be named for it: most file systems take 255 bytes."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,38 @@ def cells_of(study: Study, size: Size, data: Mapping[str, Path], start: RunConfi
     if not tables:
         name, words = next(iter(study.data.items()))
         raise ConfigError(f"the study needs images: {words}", fix=f"add --data {name}=FOLDER")
+    _refuse_too_many(study, tables)
     by_table = [list(_cells(table, data, start)) for table in tables]
-    return tuple(sorted((cell for cells in by_table for cell in cells), key=_round))
+    cells = tuple(sorted((cell for cells in by_table for cell in cells), key=_round))
+    _refuse_names(study, cells)
+    return cells
+
+
+def _refuse_too_many(study: Study, tables: Sequence[Table]) -> None:
+    """Before they are made: a file of a few lines may ask for millions."""
+    count = sum(
+        len(table.seeds) * math.prod(len(choice.get(factor.name, "1")) for factor in table.factors)
+        for table in tables
+        for choice in table.arms
+    )
+    if count > MOST_CELLS:
+        raise ConfigError(
+            f"{study.path} asks for {count} runs; a study has {MOST_CELLS} at most",
+            fix="name the combinations that matter as arms, or give fewer levels or seeds",
+        )
+
+
+def _refuse_names(study: Study, cells: Sequence[Cell]) -> None:
+    """Names that a folder cannot have, or that two cells share: one would be taken for the other."""
+    seen: set[str] = set()
+    for cell in cells:
+        if len(cell.name) > LONGEST_NAME or cell.name in seen:
+            raise ConfigError(
+                f"{study.path}: "
+                + (f"two cells are called {cell.name}" if cell.name in seen else f"the name {cell.name} is too long"),
+                fix="rename tables or levels",
+            )
+        seen.add(cell.name)
 
 
 def _round(cell: Cell) -> int:

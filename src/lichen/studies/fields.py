@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from lichen.errors import ConfigError
-from lichen.settings import from_text, located
+from lichen.settings import from_text, located, name_of
 
 
 class Fields:
@@ -22,7 +22,7 @@ class Fields:
         if not isinstance(node, yaml.MappingNode):
             raise self.wrong(node, f"{what} must be a list of 'name: value' lines")
         for key, value in node.value:
-            name = str(key.value)
+            name = name_of(key, path)
             if known and name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
                 raise located(path, key, f"{what} has no {name}", fix=f"did you mean {near}?")

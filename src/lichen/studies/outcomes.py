@@ -64,14 +64,15 @@ def values_of(job: Job) -> tuple[Values, dict[str, Any]]:
     Raises:
         RunError: its files are damaged.
     """
-    if job.kind == "runs":
-        found = _details(job)
-        return _of_run(found), found
+    made = job.folder.path if job.kind == "runs" else job.forecast
     try:
+        if job.kind == "runs":
+            found = _details(job)
+            return _of_run(found), found
         found = json.loads(job.forecast.read_text(encoding="utf-8"))
         return _of_forecast(found, job), _bounds(found)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{job.forecast} is damaged ({error})", fix="delete it, and repeat the command") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{made} is damaged ({error})", fix="delete it, and repeat the command") from error
 
 
 def _details(job: Job) -> dict[str, Any]:

@@ -109,8 +109,12 @@ def _entries(fields: Fields, name: str) -> tuple[tuple[str, yaml.Node], ...]:
 def _sizes(fields: Fields, data: Mapping[str, str]) -> Mapping[Size, tuple[Table, ...]]:
     sizes = Fields(fields.required("sizes"), fields.path, "sizes", get_args(Size))
     found = {}
+    if not sizes.items():
+        raise fields.wrong(fields.required("sizes"), "the study has no size", fix="add tables below 'sizes: small:'")
     for size, node in sizes.items():
         tables = Fields(node, fields.path, f"the size {size}")
+        if not tables.items():
+            raise fields.wrong(node, f"the size {size} has no tables")
         found[size] = tuple(_table(_checked(tables, name), below, fields, data) for name, below in tables.items())
     return found  # type: ignore[return-value]  # its keys were checked
 
@@ -180,6 +184,8 @@ def _choice(node: yaml.Node, fields: Fields, tables: tuple[Table, ...]) -> Choic
     for name, at in below.items():
         levels = below.texts_of(at, name)
         found[name] = (levels,) if isinstance(levels, str) else tuple(levels)
+        if not found[name]:
+            raise below.wrong(at, f"{below.what} names no level of {name}")
         for table in tables:
             _check_factor(below, at, table, name)
             wrong = [level for level in found[name] if level not in table.factor(name).names]

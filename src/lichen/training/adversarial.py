@@ -199,9 +199,9 @@ def _teach_generator(game: _Game, draws: Draws, share: float) -> tuple[Tensor, T
     with game.autocast():
         w, first = _styles(generator, config, draws)
         fake = generator.synthesise(w, _noise(generator, draws))
-        loss = generator_loss(game.discriminator(augment(fake, game.p, draws))) * share
+        loss = generator_loss(game.discriminator(augment(fake, game.p, draws)).float()) * share
     norm = _descend(loss, generator, game.generator_adam, game.team)
-    mean_w = first.detach().mean(0) * share
+    mean_w = first.detach().float().mean(0) * share
     game.team.add_up([mean_w])
     generator.follow_mean(mean_w[None])
     if config.path_length_weight and game.number % PATH_LENGTH_EVERY == 0:
@@ -229,15 +229,15 @@ def _teach_discriminator(game: _Game, real: Tensor, draws: Draws, share: float) 
         made = generator.synthesise(_styles(generator, config, draws)[0], _noise(generator, draws))
         made, real = augment(made, game.p, draws), augment(real, game.p, draws)
     with game.autocast():
-        logits = discriminator(real)
-        loss = discriminator_loss(logits, discriminator(made)) * share
+        logits = discriminator(real).float()
+        loss = discriminator_loss(logits, discriminator(made).float()) * share
     norm = _descend(loss, discriminator, game.discriminator_adam, game.team)
     if config.r1_weight and game.number % R1_EVERY == 0:
         real = real.detach().requires_grad_(True)
         penalty = r1_penalty(discriminator(real), real)
         weight = config.r1_weight * R1_EVERY * share
         norm = norm + _descend(penalty * weight, discriminator, game.discriminator_adam, game.team)
-    signs = logits.detach().float().sign().sum()
+    signs = logits.detach().sign().sum()
     game.team.add_up([signs])
     return loss.detach(), norm, signs
 
@@ -318,7 +318,8 @@ def _restore(path: Path, game: _Game) -> None:
     restore_optimizer(game.generator_adam, game.generator, without_prefix("generator_adam", tensors), path)
     restore_optimizer(game.discriminator_adam, game.discriminator, without_prefix("discriminator_adam", tensors), path)
     p, path_mean, signs = about.get("ada_p"), tensors.get("path_mean"), tensors.get("signs")
-    if not isinstance(p, float) or path_mean is None or signs is None or path_mean.shape or signs.shape:
+    has_p = isinstance(p, float) and 0 <= p <= 1
+    if not has_p or path_mean is None or signs is None or path_mean.shape or signs.shape:
         raise CheckpointError(
             f"{path} lacks the state of the game", fix="delete it, and repeat the command to begin anew"
         )
