@@ -44,7 +44,7 @@ def limitations(
             else []
         ),
         *(
-            ["each held-out patient counts by one slice drawn at random: synthetic slices are to lie as theirs do"]
+            ["each held-out patient counts by one random slice: synthetic slices are taken to be of the same levels"]
             if by_slices
             else []
         ),
