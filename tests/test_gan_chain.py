@@ -268,4 +268,4 @@ def test_a_checkpoint_that_describes_another_stylegan2_than_it_holds_is_refused(
         save_tensors(tmp_path / "changed.safetensors", tensors, {**about, "spec": spec})
         with pytest.raises(CheckpointError):
             load_generator(tmp_path / "changed.safetensors", CPU)
-    assert set(about["spec"]) == {"image_shape", "affine", "is_phantom", "window", "stylegan2"}
+    assert set(about["spec"]) == {"image_shape", "affine", "is_phantom", "window", "classes", "stylegan2"}
