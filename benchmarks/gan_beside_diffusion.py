@@ -45,8 +45,8 @@ from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
 from lichen.runs import RunFolder, read_lines
 from lichen.training.checkpoint import load_tensors, load_weights, without_prefix
 from lichen.training.generator import load_generator, save_stylegan2
-from lichen.training.loop import images_seen
 from lichen.training.specs import StyleGAN2Spec
+from lichen.training.state import images_seen
 from lichen.watch import watching
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import PIL.Image
 import pytest
@@ -14,8 +16,8 @@ import torch
 from lichen.audit import audit, summary
 from lichen.audit.label_maps import nearest_dice
 from lichen.audit.names import open_names
-from lichen.config import AuditConfig
-from lichen.images import ImageSet, write_sample
+from lichen.config import AuditConfig, ImagesConfig
+from lichen.images import ImageSet, load_set, open_source, write_sample
 from lichen.palette import class_colours
 
 CLASSES = (0, 1, 4)
@@ -166,3 +168,56 @@ def test_samples_of_a_generator_of_label_maps_are_audited_as_the_tensors_that_we
     assert back.classes == CLASSES
     torch.testing.assert_close(back.voxels[:, :1], drawn[:, :1], atol=1e-6, rtol=0)
     assert back.voxels[:, 1].numpy().tolist() == spread(nearest_class(drawn[:, 1].numpy(), CLASSES), CLASSES).tolist()
+
+
+def test_slices_of_real_volumes_with_label_maps_are_compared_with_pictures_of_any_generator(tmp_path: Path) -> None:
+    from test_cli import call
+
+    rng = np.random.default_rng(0)
+    for side, count in (("train", 6), ("held-out", 20)):
+        rows = ["file,patient"]
+        for number in range(count):
+            volumes = {"images": rng.normal(size=(16, 16, 6)), "labels": rng.integers(0, 3, (16, 16, 6))}
+            for kind, values in volumes.items():
+                path = tmp_path / side / kind / f"case_{number}.nii.gz"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                nib.Nifti1Image(values.astype(np.float32), np.eye(4)).to_filename(path)
+            rows.append(f"images/case_{number}.nii.gz,{side}-{number}")
+        (tmp_path / side / "metadata.csv").write_text("\n".join(rows))
+    settings = {"channels": ("images", "labels"), "label": "labels", "slices": "middle:4"}
+    items = open_source(ImagesConfig(path=tmp_path / "train", **settings)).items  # type: ignore[arg-type]
+    known = load_set(items, (16, 16), classes=(0, 1, 2)).voxels
+    for number, one in enumerate([*known[:8], *torch.rand(8, 2, 16, 16) * 2 - 1]):
+        write_sample(tmp_path / "made" / f"{number:02}.nii.gz", one.numpy(), np.eye(4), {}, classes=(0, 1, 2))
+    folders = [f"--{name}={tmp_path / folder}" for name, folder in (("synthetic", "made"), ("reference", "held-out"))]
+    real = (*folders, f"--train={tmp_path / 'train'}", "--images.channels", "images", "labels")
+    words = (*real, "--images.label=labels", "--images.slices=middle:4", f"--out={tmp_path / 'out'}", "--quiet")
+    assert call("audit", *words, "--audit.scores=pearson", "--audit.self-test=0") == 1
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert [image["identical"] or image["flagged"] for image in found["images"]] == [True] * 8 + [False] * 8
+    assert (found["label_maps"]["identical"], found["counts"]["train_images"]) == (8, 24)
+    assert len(found["calibration"]["scores"]["pearson"]) == 20
+    assert call("quality", *words, "--features", "random-conv") == 0
+    assert json.loads((tmp_path / "out" / "quality.json").read_text())["grid"] == [1, 16, 16]
+
+
+def test_label_maps_change_no_figure_of_quality(train: ImageSet, reference: ImageSet) -> None:
+    from lichen.chain.data import Data
+    from lichen.chain.judging import judge_quality
+    from lichen.config import StyleGAN2Config
+    from lichen.images.phantoms import phantom_source
+    from lichen.progress import silent
+    from lichen.training.generator import StyleGAN2
+    from lichen.training.specs import StyleGAN2Spec
+
+    affine = tuple(map(tuple, np.eye(4).tolist()))
+    config = StyleGAN2Config(latent_dim=8, channels=64, most_channels=8)
+    spec = StyleGAN2Spec((2, 16, 16), affine, config, is_phantom=True, classes=CLASSES)
+    generator = StyleGAN2(spec, spec.build()[0], sha256="")
+    data = Data(phantom_source("2d", 4), train, reference)
+    found = [
+        judge_quality(generator, data, image_set(images(20, 3), labels, "made"), silent)
+        for labels in (maps(20, 3), maps(20, 3).flip(0))
+    ]
+    assert found[0].distance is not None
+    assert found[0] == found[1]

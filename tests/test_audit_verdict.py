@@ -68,6 +68,37 @@ def _planted(synthetic: ImageSet, train: ImageSet, count: int, noise: float) -> 
     return _with(synthetic, voxels)
 
 
+def _slices(name: str, patients: int, *, seed: int) -> ImageSet:
+    """Twenty slices of each patient, which resemble each other no more than those of others."""
+    images = _people(name, 20 * patients, seed=seed)
+    owners = tuple(f"{name}-{at // 20}" for at in range(len(images.names)))
+    return replace(images, patients=owners, are_slices=True)
+
+
+def test_p_values_of_new_slices_are_uniform_though_held_out_patients_have_many() -> None:
+    train, reference = _slices("train", 20, seed=1), _slices("held-out", 120, seed=2)
+    new = _people("new", 300, seed=3)
+    by_one = [finding.p_value for finding in audit(new, train, reference, PLAIN).findings]
+    np.testing.assert_allclose(np.quantile(by_one, [0.05, 0.25, 0.5, 0.75]), [0.05, 0.25, 0.5, 0.75], atol=0.1)
+    by_nearest = audit(new, train, replace(reference, are_slices=False), PLAIN)
+    assert np.quantile([finding.p_value for finding in by_nearest.findings], 0.25) > 0.9
+
+
+def test_label_maps_of_patients_who_are_left_out_say_nothing() -> None:
+    train, reference, new = (_people(name, 30, seed=seed) for seed, name in enumerate(("train", "held-out", "new")))
+    labelled = [
+        replace(images, voxels=torch.cat([images.voxels, images.voxels.sign()], 1), classes=(0, 1))
+        for images in (train, reference, new)
+    ]
+    both = replace(
+        labelled[1],
+        **{name: getattr(labelled[1], name) + getattr(labelled[0], name)[:9] for name in ("names", "patients")},
+        voxels=torch.cat([labelled[1].voxels, labelled[0].voxels[:9]]),
+    )
+    overlapping = audit(labelled[2], labelled[0], both, replace(PLAIN, allow_overlap=True))
+    assert overlapping.label_maps == audit(labelled[2], labelled[0], labelled[1], PLAIN).label_maps
+
+
 def test_new_patients_are_rarely_called_copies_and_their_p_values_are_uniform() -> None:
     # No copy anywhere: a verdict may be wrong in at most 5 % of the audits (0.092: + 2.7 sd).
     # 299 patients resolve p = 0.1/30, so that a single unlucky image of the thirty can raise the alarm.

@@ -240,6 +240,7 @@ def test_a_plan_of_a_stylegan2_is_forecast_by_its_own_steps(call: Call) -> None:
         (("run", "--memory.budget-gb", "4"), "a StyleGAN2 has one way", "--training.batch-size 4"),
         (("run", "--images.size", "18", "16"), "StyleGAN2 cannot make images of 18 x 16", "--images.size"),
         (("predict", "--images.phantoms", "3d", "--images.size", "16", "16", "16"), "2D images", "--images.slices"),
+        (("predict", "--images.phantoms", "3d", "--images.size", "16", "16"), "2D images", "--images.slices"),
         (("run", "--model.kind", "diffusion", "--sampling.truncation", "0.5"), "no w to truncate", "stylegan2"),
     ],
 )
@@ -280,4 +281,4 @@ def test_a_checkpoint_that_describes_another_stylegan2_than_it_holds_is_refused(
         save_tensors(tmp_path / "changed.safetensors", tensors, {**about, "spec": spec})
         with pytest.raises(CheckpointError):
             load_generator(tmp_path / "changed.safetensors", CPU)
-    assert set(about["spec"]) == {"image_shape", "affine", "is_phantom", "window", "stylegan2"}
+    assert set(about["spec"]) == {"image_shape", "affine", "is_phantom", "window", "classes", "stylegan2"}

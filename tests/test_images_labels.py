@@ -279,6 +279,12 @@ def test_slices_are_taken_by_the_share_of_voxels_that_are_labelled_or_about_the_
     assert [item.name for item in alone.items] == [item.name for item in by_label.items]
     assert alone.items[0].read().voxels.shape == (1, 8, 8)
     assert not alone.has_label_map
+    assert by_label.note.endswith(
+        "; label_file is the label map; images are axial slices of volumes, by the rule label >= 0.25"
+    )
+    assert "label map" not in alone.note
+    assert loaded(alone, (8, 8)).are_slices
+    assert not loaded(opened(folders), (8, 8, 6)).are_slices
     middle = opened(folders, slices="middle:2")
     assert [item.name.partition("[")[2] for item in middle.items] == ["z=2]", "z=3]"] * 3
     assert len(opened(folders, slices="middle:99").items) == 18

@@ -20,11 +20,11 @@ from lichen.audit import find_score
 from lichen.audit.probe import FALSE_STOPS, Reading, chance, rank_of, yardstick
 from lichen.audit.scores import Pool
 from lichen.chain import run, train_only
-from lichen.chain.probing import measure_of, one_of_each, probes_planned
+from lichen.chain.probing import measure_of, probes_planned
 from lichen.config import ProbeConfig, RunConfig
 from lichen.errors import AuditError, ConfigError, TrainingError
 from lichen.files import sha256_of
-from lichen.images import ImageSet
+from lichen.images import ImageSet, one_of_each
 from lichen.presets import load_preset
 from lichen.progress import silent
 from lichen.runs import RunFolder, read_log
@@ -112,9 +112,13 @@ def test_held_out_images_without_contrast_are_no_yardstick() -> None:
         yardstick("pearson", pictures(4, 0), ["a", "b", "c", "d"], torch.zeros(3, 1, 6, 6))
 
 
-def test_each_held_out_patient_counts_once() -> None:
-    images = ImageSet(pictures(5, 0), tuple("abcde"), ("x", "y", "x", "z", "y"), np.eye(4))
-    assert torch.equal(one_of_each(images), images.voxels[[0, 1, 3]])
+def test_each_held_out_patient_counts_once_by_an_image_drawn_for_the_patient() -> None:
+    patients = [f"patient-{number % 60}" for number in range(240)]
+    images = ImageSet(pictures(240, 0), tuple(map(str, range(240))), tuple(patients), np.eye(4))
+    drawn = one_of_each(images)
+    assert drawn.patients == tuple(patients[:60])
+    assert torch.equal(drawn.voxels, images.voxels[[int(name) for name in drawn.names]])
+    assert {int(name) // 60 for name in drawn.names} == {0, 1, 2, 3}
 
 
 RECIPE = Recipe("test", 64, 4, 0.01, 8, 1.0, "fp32", 1, 0.0)

@@ -484,7 +484,7 @@ def test_the_sidecars_that_are_taken_along_are_those_that_sampling_writes() -> N
     for spec in (DiffusionSpec, StyleGAN2Spec):
         generator = cast("Generator", SimpleNamespace(sha256="a", spec=spec))
         written |= sample_identity(generator, SamplingConfig(), 0).keys()
-    assert {"affine", *written} == SIDECAR_FIELDS
+    assert {"affine", "classes", *written} == SIDECAR_FIELDS
 
 
 def test_an_existing_folder_is_never_added_to(tmp_path: Path) -> None:

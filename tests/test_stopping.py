@@ -97,9 +97,9 @@ def test_a_run_asked_to_stop_saves_and_says_ok(
     assert results(run) == undisturbed[0]
 
 
-@pytest.mark.parametrize("command", ["audit", "release"])
+@pytest.mark.parametrize(("command", "again"), [("audit", "goes on from here"), ("release", "begins anew")])
 def test_a_stopped_verdict_is_no_clean_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, again: str
 ) -> None:
     def asked(_: list[str]) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -109,7 +109,7 @@ def test_a_stopped_verdict_is_no_clean_one(
     with pytest.raises(SystemExit) as ended:
         main([command])
     assert ended.value.code == 143
-    assert "stopped as asked" in capsys.readouterr().err
+    assert f"stopped as asked; the same command again {again}" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_an_error_of_two_lines_and_leaves_the_last_good_files(tmp_path: Path) -> None:

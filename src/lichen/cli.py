@@ -23,6 +23,8 @@ BUDGET_CODE = 4
 DEFECT_CODE = 70
 STOPPED_CODE = 143
 """Of a command that says by 0 that all is well with the images, when SIGTERM or SIGUSR1 ended it: nothing was said."""
+KEEPERS = frozenset({"run", "train", "sample", "audit", "study"})
+"""Commands that keep what is done, and go on from there."""
 JUDGES = frozenset({"audit", "release"})
 """Commands whose 0 is a verdict."""
 
@@ -42,14 +44,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{_who()}error: {plain(str(error), lines=True)}", file=sys.stderr)
         code = BUDGET_CODE if isinstance(error, BudgetError) else 2
     except Stopped:
-        print(f"{_who()}stopped as asked; the same command again goes on from here", file=sys.stderr)
+        again = "goes on from here" if KEEPERS.intersection(arguments[:1]) else "begins anew"
+        print(f"{_who()}stopped as asked; the same command again {again}", file=sys.stderr)
         code = STOPPED_CODE if JUDGES.intersection(arguments[:1]) else 0
     except (OSError, MemoryError) as error:
         print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
         print("  fix: free some space or memory, or choose another folder; then repeat the command", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
-        print("stopped; the same command again goes on from the last checkpoint", file=sys.stderr)
+        again = "goes on from the last checkpoint" if KEEPERS.intersection(arguments[:1]) else "begins anew"
+        print(f"stopped; the same command again {again}", file=sys.stderr)
         code = 130
     except Exception:  # noqa: BLE001 (a defect of lichen: its code must not look like a verdict)
         traceback.print_exc()

@@ -146,6 +146,12 @@ class GridOptions:
 
     patient_column: str | None = None
     """Column of metadata.csv or participants.tsv that names the patient; default: patient, subject or group."""
+    channels: tuple[str, ...] = ()
+    """Of real images, what names of a case's files end in, as in lichen run; a synthetic image has all in one file."""
+    label: str | None = None
+    """Channel that is a label map, or the table's column of its files; last in the files of synthetic images."""
+    slices: str | None = None
+    """Which axial slices of real volumes are compared with synthetic pictures, as in lichen run."""
     size: tuple[int, ...] | None = None
     """Grid on which images are compared, e.g. 64 64; default: that of the synthetic images, if they share one."""
     fit: Literal["resize", "crop-pad"] = "resize"

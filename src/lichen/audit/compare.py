@@ -10,7 +10,7 @@ import numpy as np
 
 from lichen.audit.alarm import set_p_value
 from lichen.audit.competition import can_flag
-from lichen.audit.conformal import bonferroni, conformal_p_values, maxima_by_patient
+from lichen.audit.conformal import bonferroni, calibrating, conformal_p_values, maxima_by_patient
 from lichen.audit.fdr import benjamini_hochberg
 from lichen.audit.limitations import limitations
 from lichen.audit.rates import copy_rate, memorised_patients
@@ -77,7 +77,7 @@ def audit(
     images as numbers. Raises ``AuditError`` if the sets cannot be compared or are not apart, if a score is unknown,
     or if the disk is too small.
     """
-    from lichen.audit.checks import as_large_as, check_sets, fingerprints, known_patients, set_apart
+    from lichen.audit.checks import as_large_as, check_sets, fingerprints, known_patients, set_apart, without
     from lichen.audit.classics import classics
     from lichen.audit.duplicates import find_duplicates, shows_detail
     from lichen.audit.embedding import EmbeddingSearch
@@ -88,12 +88,13 @@ def audit(
 
     scores = [find_score(name) for name in dict.fromkeys(config.scores)]
     check_sets(synthetic, train, reference)
-    label_maps = compare_label_maps(synthetic, train, reference)
-    synthetic, train, reference = (images.without_label_map for images in (synthetic, train, reference))
+    with_label_maps = (synthetic, train, reference)
+    synthetic, train, reference = (images.without_label_map for images in with_label_maps)
     train_prints = fingerprints(train.voxels)
     if withheld is not None:
         withheld = as_large_as(train, withheld.without_label_map, train_prints, allowed=config.allow_overlap)
     reference, left_out = set_apart(train, reference, train_prints, allowed=config.allow_overlap)
+    label_maps = compare_label_maps(*with_label_maps[:2], calibrating(without(with_label_maps[2], left_out)))
     duplicates = replace(find_duplicates(train, reference, train_prints), left_out=left_out)
     first_of = {print_: at for at, print_ in reversed(list(enumerate(train_prints))) if print_ is not None}
     identical = [first_of.get(print_, -1) if print_ else -1 for print_ in fingerprints(synthetic.voxels)]
@@ -103,7 +104,8 @@ def audit(
         if work is None
         else Searching.kept_in(work, train, config.memory_mb, team=team, step=step)
     )
-    scored = [_score(score, synthetic, reference, searching) for score in scores]
+    scale = calibrating(reference)
+    scored = [_score(score, synthetic, scale, searching) for score in scores]
     p_values = bonferroni(np.stack([s.p_values for s in scored]))
     # A competition that could not flag the share that must be found would pass copies over: p-values decide then.
     enough = can_flag(len(synthetic.names), config.detectable_share, config.false_discovery_rate)
@@ -159,6 +161,7 @@ def audit(
             too_few_to_compete=withheld is not None and competition is None,
             least_discoveries=None if competition is None else competition.least_discoveries,
             has_label_maps=label_maps is not None,
+            by_slices=reference.are_slices,
         ),
         calibration={s.score.name: tuple(s.null.values()) for s in scored},
         set_p_value=set_p_value(p_values, patients, scores=len(scored)),
@@ -186,7 +189,7 @@ def audit_steps(
     from lichen.audit.selftest import self_test_steps
 
     scores = len(set(config.scores))
-    queries = scores * (synthetic_images + len(reference.names)) + withheld * synthetic_images
+    queries = scores * (synthetic_images + len(calibrating(reference).names)) + withheld * synthetic_images
     if not config.self_test:
         return queries
     return queries + self_test_steps(train, reference, scores=scores, images=config.self_test, round_trip=round_trip)

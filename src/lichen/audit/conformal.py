@@ -3,7 +3,9 @@
 A held-out patient's statistic is the largest similarity of any of their images to any training image. The generator
 never saw them, so an innocent synthetic image is about as near to the training set as they are; a copy is nearer than
 nearly all. Patients, not images, are counted: the images of one patient are not independent evidence. A patient with
-several images has several chances to be near, a synthetic image has one, so this errs towards larger p-values.
+several images has several chances to be near, a synthetic image has one, so this errs towards larger p-values. Where
+images are slices of volumes that would be dozens of chances to one, and most copies would pass: there each held-out
+patient counts by one slice, drawn at random, which is as near as an innocent synthetic slice is (``calibrating``).
 """
 
 from __future__ import annotations
@@ -15,6 +17,15 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from lichen.images.types import ImageSet
+
+
+def calibrating(reference: ImageSet) -> ImageSet:
+    """The held-out images that p-values are measured against: all, or of slices one of each patient."""
+    from lichen.images.split import one_of_each
+
+    return one_of_each(reference) if reference.are_slices else reference
 
 
 def patient_maxima(similarity: NDArray[np.float64], patients: Sequence[str]) -> NDArray[np.float64]:

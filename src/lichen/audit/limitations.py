@@ -23,13 +23,14 @@ def limitations(
     too_few_to_compete: bool = False,
     least_discoveries: int | None = None,
     has_label_maps: bool = False,
+    by_slices: bool = False,
 ) -> tuple[str, ...]:
     """One sentence for each thing that was not tested, the resolution first.
 
     ``has_patients``: the held-out images say whose they are. ``has_detail``: the images are large enough to tell
     near-duplicates from look-alikes. ``self_tested``: copies were planted. ``least_discoveries``: of the competition
     with withheld images, where that decided; ``too_few_to_compete``: there are such images, and they were not asked.
-    ``has_label_maps``: a channel took no part.
+    ``has_label_maps``: a channel took no part. ``by_slices``: one slice stands for each held-out patient.
     """
     return (
         *_of_the_resolution(resolved, least_discoveries),
@@ -40,6 +41,11 @@ def limitations(
         *(
             ["label maps take no part in the verdict: one that is copied under another image is not flagged"]
             if has_label_maps
+            else []
+        ),
+        *(
+            ["each held-out patient counts by one random slice: synthetic slices are taken to be of the same levels"]
+            if by_slices
             else []
         ),
         *(["the synthetic images were too few for a competition with the withheld ones"] if too_few_to_compete else []),

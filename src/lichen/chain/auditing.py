@@ -14,11 +14,22 @@ import torch
 from torch import Tensor
 
 from lichen.audit import AuditResult, audit, audit_steps, find_score, write_audit
-from lichen.chain.data import Data, read_images
-from lichen.config import AuditConfig, RunConfig
+from lichen.chain.data import Data, classes_of, read_images
+from lichen.config import AuditConfig, ImagesConfig, RunConfig
 from lichen.errors import ConfigError
 from lichen.files import sha256_of
-from lichen.images import Fit, Geometry, ImageSet, Item, Source, choose_size, load_set, open_folder, stored_window
+from lichen.images import (
+    Fit,
+    Geometry,
+    ImageSet,
+    Item,
+    Source,
+    choose_size,
+    load_set,
+    open_folder,
+    open_source,
+    stored_window,
+)
 from lichen.progress import Step
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
@@ -80,17 +91,23 @@ def audit_folders(options: AuditOptions, watch: Watch) -> Audited:
             "an audit needs the training images and real images of other patients",
             fix="give --train DIR and --reference DIR, or --run RUN for those of a run folder",
         )
-    column, work = options.images.patient_column, options.out / WORK
+    work = options.out / WORK
     folders = {"train": options.train, "reference": reference}
     if options.withheld is not None:
         folders["withheld"] = options.withheld
-    sources = {name: open_folder(path, patient_column=column) for name, path in folders.items()}
+    sources = {name: open_real(path, options.images) for name, path in folders.items()}
     made = open_folder(options.synthetic)
     size, fit = common_grid(made, tuple(sources.values()), options.images)
+    classes = classes_of(*sources.values())
     with watch.phase("read", sum(len(source.items) for source in sources.values())) as step:
         sets = {
             name: load_set(
-                source.items, size, fit, cache_dir=_cache_dir(source.items, size, options.audit, work), step=step
+                source.items,
+                size,
+                fit,
+                classes=classes,
+                cache_dir=_cache_dir(source.items, size, options.audit, work),
+                step=step,
             )
             for name, source in sources.items()
         }
@@ -107,6 +124,19 @@ def audit_with_run(run: RunFolder, options: AuditOptions, device: torch.device, 
     if run.generator.is_file():
         round_trip = through(load_generator(run.generator, device, config.memory.budget_bytes))
     return _compare(options, sets, "crop-pad", round_trip, watch)
+
+
+def open_real(path: Path, options: GridOptions) -> Source:
+    """The real images in ``path``, as ``options`` say that they are to be read."""
+    return open_source(
+        ImagesConfig(
+            path=path,
+            patient_column=options.patient_column,
+            channels=options.channels,
+            label=options.label,
+            slices=options.slices,
+        )
+    )
 
 
 def common_grid(made: Source, real: Sequence[Source], options: GridOptions) -> tuple[tuple[int, ...], Fit]:

@@ -11,15 +11,23 @@ import torch
 
 from lichen import __version__
 from lichen.audit.checks import fingerprints, set_apart
-from lichen.chain.auditing import common_grid, load_samples
-from lichen.chain.data import check_bound, read_images
+from lichen.chain.auditing import common_grid, load_samples, open_real
+from lichen.chain.data import check_bound, classes_of, read_images
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
 from lichen.config import RunConfig
 from lichen.errors import RunError
 from lichen.files import write_json
 from lichen.images import ImageSet, load_set, open_folder
-from lichen.progress import Step
-from lichen.quality import Extractor, Quality, Radiomics, RandomConv, measure_quality, quality_steps
+from lichen.quality import (
+    Extractor,
+    Quality,
+    Radiomics,
+    RandomConv,
+    figures_in,
+    measure_quality,
+    quality_steps,
+    steps_in,
+)
 from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
@@ -51,6 +59,7 @@ NOT_SEEN = (
 OWN_RANGE = (
     "An overall change of brightness or contrast: each image is brought to the range of its own percentiles first."
 )
+LABEL_MAPS = "Label maps: all figures are of the images alone."
 
 
 @dataclass(frozen=True)
@@ -93,27 +102,28 @@ class Compared:
 def compare_folders(options: QualityOptions, device: torch.device, watch: Watch) -> Compared:
     """The quality of the images in ``options.synthetic``, on one grid with the real ones."""
     brought = _brought(options, device)
-    column = options.images.patient_column
     real = {name: path for name in ("reference", "train") if (path := getattr(options, name)) is not None}
-    sources = {name: open_folder(path, patient_column=column) for name, path in real.items()}
+    sources = {name: open_real(path, options.images) for name, path in real.items()}
     assert options.synthetic is not None
     made = open_folder(options.synthetic)
     size, fit = common_grid(made, tuple(sources.values()), options.images)
+    classes = classes_of(*sources.values())
     sources["synthetic"] = made
     with watch.phase("read", sum(len(source.items) for source in sources.values())) as step:
-        first = load_set(sources["reference"].items, size, fit, step=step)
-        channels = first.voxels.shape[1]
+        reference = load_set(sources["reference"].items, size, fit, classes=classes, step=step)
+        channels = reference.voxels.shape[1]
         others = {
-            name: load_set(source.items, size, fit, channels=channels, step=step)
+            name: load_set(source.items, size, fit, channels=channels, classes=classes, step=step).without_label_map
             for name, source in sources.items()
             if name != "reference"
         }
-    reference, train = first, others.get("train")
+    reference, train = reference.without_label_map, others.get("train")
     if train is not None:
-        reference, shared = set_apart(train, first, fingerprints(train.voxels), allowed=True)
+        reference, shared = set_apart(train, reference, fingerprints(train.voxels), allowed=True)
         if shared:
             watch.tell(f"{len(shared)} patients of --reference are in --train too, and are left out of the reference")
-    return _compare(others["synthetic"], reference, train, options, brought, device, watch, (*NOT_SEEN, OWN_RANGE))
+    not_seen = (*NOT_SEEN, OWN_RANGE, *([LABEL_MAPS] if classes else []))
+    return _compare(others["synthetic"], reference, train, options, brought, device, watch, not_seen)
 
 
 def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.device, watch: Watch) -> Compared:
@@ -131,8 +141,9 @@ def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.devi
     check_bound(data.train, run)
     with watch.phase("read", len(source.items)) as step:
         made = load_samples(source, data.train, config.images.window, step)
-    not_seen = NOT_SEEN if config.images.window else (*NOT_SEEN, OWN_RANGE)
-    return _compare(made, data.held_out, data.train, options, brought, device, watch, not_seen)
+    not_seen = (*NOT_SEEN, *([] if config.images.window else [OWN_RANGE]), *([LABEL_MAPS] if made.classes else []))
+    made, held_out, train = (images.without_label_map for images in (made, data.held_out, data.train))
+    return _compare(made, held_out, train, options, brought, device, watch, not_seen)
 
 
 def _brought(options: QualityOptions, device: torch.device) -> list[Brought]:
@@ -163,20 +174,12 @@ def _compare(
     halves = None if train is None or ENCODER not in options.features else halved(train)
     total = quality_steps(synthetic, reference, train, len(extractors))
     if halves is not None:
-        total += encoder_steps(halves[0]) + quality_steps(synthetic, reference, halves[1], 1)
+        total += encoder_steps(halves[0]) + steps_in(synthetic, reference, halves[1])
     with watch.phase("quality", total) as step:
         quality = measure_quality(synthetic, reference, train, extractors, step=step)
         if halves is not None:
             encoder = encoder_features(halves[0], device, step=step)
             about[encoder.name] = encoder.about
-            quality = _with(quality, encoder, synthetic, reference, halves[1], step)
+            added = figures_in(encoder, synthetic, reference, halves[1], step=step)
+            quality = replace(quality, figures=(*quality.figures, *added))
     return Compared(quality, synthetic, reference, train, about, not_seen)
-
-
-def _with(
-    quality: Quality, extractor: Extractor, synthetic: ImageSet, reference: ImageSet, train: ImageSet, step: Step
-) -> Quality:
-    """``quality`` and the figures in the features of ``extractor``, with ``train`` as the yardstick of these."""
-    more = measure_quality(synthetic, reference, train, [extractor], step=step)
-    added = tuple(figure for figure in more.figures if figure.extractor == extractor.name)
-    return replace(quality, figures=(*quality.figures, *added))

@@ -21,7 +21,7 @@ from lichen.images import (
 )
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
-from lichen.models.stylegan2 import check_size
+from lichen.models.stylegan2 import check_axes, check_size
 from lichen.runs import RunFolder
 from lichen.watch import Watch
 
@@ -91,9 +91,9 @@ def _apart(data: Data, config: RunConfig, watch: Watch) -> Data:
     return replace(data, held_out=without(data.held_out, shared))
 
 
-def classes_of(source: Source, *, skip_bad: bool) -> tuple[int, ...]:
-    """The values of the label maps among the channels of ``source``, of all its patients; empty: it has none."""
-    return find_classes(source.items, skip_bad=skip_bad) if source.has_label_map else ()
+def classes_of(*sources: Source, skip_bad: bool = False) -> tuple[int, ...]:
+    """The values of the label maps among the channels of ``sources``, of all patients; empty: they have none."""
+    return find_classes((i for s in sources if s.has_label_map for i in s.items), skip_bad=skip_bad)
 
 
 def grid_of(config: RunConfig, source: Source) -> tuple[int, ...]:
@@ -105,6 +105,7 @@ def grid_of(config: RunConfig, source: Source) -> tuple[int, ...]:
     images, crop = config.images, config.autoencoder.crop
     choose = partial(choose_size, source, images.size, spacing_mm=images.spacing, skip_bad=images.skip_bad)
     if config.model.kind == "stylegan2":
+        check_axes(source.spatial_dims)  # before a size is asked for that volumes would have
         size = choose(multiple=GAN_STEP if images.size is None else 1)
         check_size(size)
         return size

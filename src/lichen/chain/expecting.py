@@ -19,7 +19,7 @@ from lichen.runs import RunFolder, append_line, now, read_lines
 from lichen.sampling import missing_samples
 from lichen.settings import dump_settings, from_plain
 from lichen.training.generator import Generator
-from lichen.training.loop import images_seen
+from lichen.training.state import images_seen
 from lichen.watch import Watch
 
 LEAST_FORECAST = 2

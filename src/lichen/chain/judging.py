@@ -28,11 +28,14 @@ class Quality:
 
 
 def judge_quality(generator: Generator, data: Data, synthetic: ImageSet, step: Step) -> Quality:
-    """Measure how far samples are from held-out images, and how well the autoencoder restores those."""
-    sets = (synthetic, data.held_out, data.train)
-    enough = all(len(set(images.patients)) >= LEAST_PATIENTS for images in sets)
-    enough &= len(synthetic.names) >= LEAST_COMPARED
-    distance = kernel_distance(*sets, step=step) if enough else None
+    """Measure how far samples are from held-out images, label maps aside, and how well the autoencoder restores those.
+
+    Numbers of classes are no intensities: the kernel distance of images would change with how many classes there are.
+    """
+    made, held_out, train = (images.without_label_map for images in (synthetic, data.held_out, data.train))
+    enough = all(len(set(images.patients)) >= LEAST_PATIENTS for images in (made, held_out, train))
+    enough &= len(made.names) >= LEAST_COMPARED
+    distance = kernel_distance(made, held_out, train, step=step) if enough else None
     if generator.bottleneck is None:
         return Quality(distance, None)
     error = reconstruction_l1(generator.bottleneck, data.held_out.voxels[:MOST_RESTORED], batch_size=4, step=step)

@@ -18,7 +18,7 @@ from lichen.audit.probe import Reading, Yardstick, yardstick
 from lichen.chain.data import Data
 from lichen.config import RunConfig, SamplingConfig
 from lichen.errors import AuditError
-from lichen.images import ImageSet
+from lichen.images import one_of_each
 from lichen.quality import LEAST_PATIENTS, KernelRuler
 from lichen.sampling import draw_images
 from lichen.seeds import mix_seed
@@ -125,8 +125,8 @@ def make_probes(
         return drawn[: settings.samples, :images]
 
     def ready() -> tuple[Yardstick, Measure | None]:
-        held_out = one_of_each(data.held_out)
-        learned, fresh = one_of_each(data.train)[:, :images], held_out[:, :images]
+        learned, held_out = (one_of_each(part).voxels[:MOST_HELD_OUT] for part in (data.train, data.held_out))
+        learned, fresh = learned[:, :images], held_out[:, :images]
         measure = measure_of(fresh, learned, settings.samples) if settings.quality else None
         if bottleneck is not None:
             held_out = reconstruct(bottleneck, held_out, config.autoencoder.batch_size)
@@ -148,11 +148,3 @@ def measure_of(held_out: Tensor, train: Tensor, samples: int) -> Measure:
         return {"distance": found.value, "distance_error": found.standard_error, "distance_real_high": real.high}
 
     return measure
-
-
-def one_of_each(images: ImageSet) -> Tensor:
-    """The first image of each patient, of ``MOST_HELD_OUT`` patients at most, (n, C, *S)."""
-    first: dict[str, int] = {}
-    for index, patient in enumerate(images.patients):
-        first.setdefault(patient, index)
-    return images.voxels[list(first.values())[:MOST_HELD_OUT]]

@@ -11,7 +11,8 @@ from lichen.mirror import mirroring
 from lichen.progress import Step
 from lichen.runs import RunFolder
 from lichen.stopping import Asked, Stopped, deferred
-from lichen.training.loop import Log, Recipe, images_seen
+from lichen.training.loop import Log, Recipe
+from lichen.training.state import images_seen
 from lichen.watch import Watch
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from lichen.images.montage import check_name, write_montage
 from lichen.images.normalise import denormalise, intensity_ranges, normalise, window_ranges
 from lichen.images.read import read_image
 from lichen.images.size import choose_size
-from lichen.images.split import split_by_patient
+from lichen.images.split import one_of_each, split_by_patient
 from lichen.images.survey import Survey, survey
 from lichen.images.types import Geometry, Image, ImageSet, Item, Skipped, Source
 from lichen.images.write import sample_suffix, stored_window, write_sample
@@ -36,6 +36,7 @@ __all__ = [
     "load_set",
     "nearest_class",
     "normalise",
+    "one_of_each",
     "open_folder",
     "open_source",
     "read_image",

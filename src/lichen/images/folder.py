@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lichen.config import ImagesConfig, Volumes
@@ -52,7 +52,11 @@ def open_source(config: ImagesConfig) -> Source:
             f"images.label is {config.label}, and {source.label} has no label maps",
             fix="give a folder of NIfTI volumes or pictures, or leave --images.label out",
         )
-    return source if rule is None else sliced(source, rule, skip_bad=config.skip_bad)
+    notes = [source.note, f"{config.label} is the label map" if source.has_label_map else ""]
+    if rule is not None:
+        source = sliced(source, rule, skip_bad=config.skip_bad)
+        notes.append(f"images are axial slices of volumes, by the rule {config.slices}")
+    return replace(source, note="; ".join(filter(None, notes)))
 
 
 def _check_label(config: ImagesConfig, rule: SliceRule | None) -> None:

@@ -110,6 +110,7 @@ def load_set(
         filled.affine,
         tuple(Skipped(items[number].name, reason) for number, reason in filled.bad),
         classes,
+        are_slices=all(item.is_slice for item in items),
     )
 
 

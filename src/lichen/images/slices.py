@@ -76,6 +76,7 @@ def _slice(volume: Item, number: int, geometry: Geometry) -> Item:
     return replace(
         volume,
         name=f"{volume.name}[z={number}]",
+        is_slice=True,
         read=partial(_read, volume, number),
         look=lambda: flat,
         version=None if volume.version is None else f"{volume.version}|z={number}",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from lichen.errors import ImageError
-from lichen.images.types import Item, Source
+from lichen.images.types import ImageSet, Item, Source
 from lichen.seeds import mix_seed
 
 
@@ -40,4 +41,18 @@ def split_by_patient(
     return (
         tuple(item for item in source.items if item.patient in train),
         tuple(item for item in source.items if item.patient in held_out),
+    )
+
+
+def one_of_each(images: ImageSet) -> ImageSet:
+    """One image of each patient, in the order in which patients first appear.
+
+    Which one is drawn by the patient's name and the number of their images alone.
+    """
+    of_patient: dict[str, list[int]] = {}
+    for at, patient in enumerate(images.patients):
+        of_patient.setdefault(patient, []).append(at)
+    drawn = [own[mix_seed("one of each", patient) % len(own)] for patient, own in of_patient.items()]
+    return replace(
+        images, voxels=images.voxels[drawn], names=tuple(images.names[at] for at in drawn), patients=tuple(of_patient)
     )

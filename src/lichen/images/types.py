@@ -87,6 +87,8 @@ class Item:
     """A text that changes whenever the image may have changed; None: the image is never cached on disk."""
     scan_label: Callable[[], LabelScan] | None = None
     """Reads the label map that belongs to the image, and nothing else; raises ImageError. None: there is none."""
+    is_slice: bool = False
+    """Whether it is one of the slices of a volume, see ``slices.py``."""
     home: str = ""
     """What stands before names in messages: the folder as it was given, with its closing slash."""
 
@@ -143,6 +145,8 @@ class ImageSet:
     """What was left out, on request."""
     classes: tuple[int, ...] = ()
     """The values of the label map, which is the last channel, see ``labels.py``; empty: there is none."""
+    are_slices: bool = False
+    """Whether the images are slices of volumes."""
 
     @property
     def without_label_map(self) -> ImageSet:

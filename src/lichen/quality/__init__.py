@@ -6,7 +6,7 @@ from lichen.quality.extractors import Classifier, Extractor, Radiomics, RandomCo
 from lichen.quality.frechet import FrechetDistance, frechet_distance
 from lichen.quality.inception import inception_score
 from lichen.quality.kernel import polynomial_kernel, squared_mmd
-from lichen.quality.measures import Figure, Quality, Reading, measure_quality, quality_steps
+from lichen.quality.measures import Figure, Quality, Reading, figures_in, measure_quality, quality_steps, steps_in
 from lichen.quality.neighbours import Neighbourhood, prdc
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "RandomConv",
     "Reading",
     "Share",
+    "figures_in",
     "frechet_distance",
     "inception_score",
     "kernel_distance",
@@ -32,4 +33,5 @@ __all__ = [
     "prdc",
     "quality_steps",
     "squared_mmd",
+    "steps_in",
 ]

@@ -142,19 +142,35 @@ def measure_quality(
                 f"{len(images.names)} images of {patients} patients are too few to measure quality with",
                 fix=f"give images of at least {LEAST_PATIENTS} patients in each set",
             )
-    figures: list[Figure] = []
-    for extractor in extractors:
-        compared = _Compared.of(synthetic, reference, train, extractor, step)
-        figures += _figures(extractor.name, *(_readings(*pair, extractor) for pair in compared))
+    figures = [
+        figure for extractor in extractors for figure in figures_in(extractor, synthetic, reference, train, step=step)
+    ]
     real_from = "half of the reference images" if train is None else "training images"
     return Quality((*figures, _diversity(synthetic, reference, step)), real_from)
 
 
+def figures_in(
+    extractor: Extractor, synthetic: ImageSet, reference: ImageSet, train: ImageSet | None, *, step: Step = silent
+) -> tuple[Figure, ...]:
+    """The figures of ``measure_quality`` in the features of one ``extractor``; ``step`` counts ``steps_in`` images.
+
+    Raises:
+        AuditError: the reference images are equal.
+    """
+    compared = _Compared.of(synthetic, reference, train, extractor, step)
+    return tuple(_figures(extractor.name, *(_readings(*pair, extractor) for pair in compared)))
+
+
 def quality_steps(synthetic: ImageSet, reference: ImageSet, train: ImageSet | None, extractors: int) -> int:
     """How many images ``measure_quality`` counts with so many ``extractors``, at most."""
+    pairs = most_pairs(len(synthetic.names)) + most_pairs(len(reference.names))
+    return extractors * steps_in(synthetic, reference, train) + pairs
+
+
+def steps_in(synthetic: ImageSet, reference: ImageSet, train: ImageSet | None) -> int:
+    """How many images ``figures_in`` counts."""
     made, real = len(synthetic.names), len(reference.names)
-    learned = 0 if train is None else min(made, len(train.names))
-    return extractors * (made + real + learned) + most_pairs(made) + most_pairs(real)
+    return made + real + (0 if train is None else min(made, len(train.names)))
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,6 @@ def run_lengths(grid: Grid, levels: int) -> Array:
 def co_occurrence_features(p: Array) -> dict[str, Array]:
     """Features (N,) each of co-occurrence matrices ``p`` (N, L, L), levels counted from 1; IBSI section 3.6."""
     size = p.shape[1]
-    size = p.shape[1]
     level = np.arange(1.0, size + 1)
     i, j = level[:, None], level[None, :]
     marginal = p.sum(2)

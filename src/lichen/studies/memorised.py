@@ -116,7 +116,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a run, on one grid."""
+    """The images of a run, on one grid, without label maps."""
 
     synthetic: ImageSet
     train: ImageSet
@@ -193,7 +193,7 @@ def _images_of(folder: RunFolder) -> Images | None:
             synthetic = load_samples(samples, data.train, config.images.window, silent)
     except LichenError:
         return None
-    return Images(synthetic, data.train, data.held_out)
+    return Images(synthetic.without_label_map, data.train.without_label_map, data.held_out.without_label_map)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lichen.energy import Energy, Interval
 from lichen.files import write_json
+from lichen.report.formats import plural
 from lichen.settings import dump_settings, from_plain
 from lichen.studies.cells import Cell
 
@@ -38,7 +39,7 @@ def expect_all(cells: Sequence[Cell], kept: Path, tell: Callable[[str], None]) -
     found = _read(kept)
     new = {_key(cell): cell for cell in cells if _key(cell) not in found}
     if new:
-        tell(f"timing some real steps of {len(new)} kinds of run, before anything is trained")
+        tell(f"timing some real steps of {plural(len(new), 'kind')} of run, before anything is trained")
     for key, cell in new.items():
         found[key] = _probe(cell)
         write_json(kept, {name: asdict(each) for name, each in found.items()})

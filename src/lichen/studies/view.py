@@ -110,15 +110,15 @@ _COUNTED = (("supports", "supported"), ("contradicts", "contradicted"), ("undeci
 def _notes(results: Results) -> list[str]:
     """What the figures rest on."""
     place = results.place
-    where = place_text(place.zone_name, place.month, place.year)
+    where = ", place unknown" if place.zone is None else f" {place_text(place.zone_name, place.month, place.year)}"
     notes = []
     spent, expected = results.spent, results.expected
     if spent.bounds_j() is not None:
         grams = results.grams(spent)
         assert grams is not None
-        cost = grams_text(grams) if grams.estimate is not None else grams_range_text(grams)
+        cost = grams_range_text(grams) if grams.estimate is None else grams_text(grams)
         span = energy_range_text(spent.low_j, spent.energy_j, spent.high_j)
-        notes.append(f"All runs together used {energy_text(spent.energy_j)} ({span}): {cost} CO2e {where}.")
+        notes.append(f"All runs together used {energy_text(spent.energy_j)} ({span}): {cost} CO2e{where}.")
     if expected is not None:
         energy = f", {energy_text(expected.energy.energy_j)}" if expected.energy.energy_j else ""
         time_s = expected.duration_s
@@ -232,7 +232,7 @@ def _effect(finding: Finding, results: Results) -> tuple[str, str]:
 
 
 def _words(interval: Interval, outcome: Outcome) -> str:
-    """``0.12 (0.05–0.19)`` in the outcome's unit."""
+    """``0.12 (0.05 to 0.19)`` in the outcome's unit."""
     if interval.estimate is None:
         return "–"
     unit = _unit([interval.estimate], outcome.unit)
@@ -240,7 +240,7 @@ def _words(interval: Interval, outcome: Outcome) -> str:
     words = f"{figure(interval.estimate / unit.size)}{tail}"
     if interval.low is None or interval.high is None:
         return words
-    return f"{words} ({figure(interval.low / unit.size, 2)}–{figure(interval.high / unit.size, 2)})"
+    return f"{words} ({figure(interval.low / unit.size, 2)} to {figure(interval.high / unit.size, 2)})"
 
 
 def _arms(name: str, title: str, results: Results) -> Arms:

@@ -6,17 +6,14 @@ function of the state before it and of (seed, images seen), so that a resumed ru
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from lichen.config import StyleGAN2Config
-from lichen.errors import CheckpointError
 from lichen.models.stylegan2 import StyleGenerator
 from lichen.progress import Step, silent
 from lichen.stopping import Asked, Stopped, never
@@ -27,37 +24,27 @@ from lichen.training.adversarial_losses import (
     R1_EVERY,
     discriminator_loss,
     generator_loss,
-    lazy_adam,
     path_length_penalty,
     r1_penalty,
 )
 from lichen.training.augmentation import Transform
 from lichen.training.batches import batch_indices
-from lichen.training.checkpoint import (
-    load_weights,
-    optimizer_tensors,
-    restore_optimizer,
-    with_prefix,
-    without_prefix,
-)
 from lichen.training.draws import Draws
 from lichen.training.ema import ema_decay, update_ema
+from lichen.training.game import Game, begun, restore_game, save_game
 from lichen.training.loop import (
     LOG_POINTS,
-    Kept,
     Log,
     Probing,
     Recipe,
     add_up_gradients,
     as_before,
     check_agreed,
-    kept_in,
-    load_state,
     nowhere,
     part_of_batch,
     refuse_non_finite,
-    save_state,
 )
+from lichen.training.state import Kept
 
 ADAPT_EVERY = 4
 """Steps after which the probability of augmentation is adapted to what the discriminator said in them."""
@@ -65,37 +52,6 @@ CYCLE = math.lcm(PATH_LENGTH_EVERY, R1_EVERY)
 """Steps after which it begins anew which of them have a regularisation."""
 SPEED_SHARE = 0.25
 """Of a short run: p can go from 0 to 1 in this part of it."""
-
-
-@dataclass
-class _Game:
-    """The players, and all else that a step changes: what a checkpoint holds."""
-
-    config: StyleGAN2Config
-    recipe: Recipe
-    team: Team
-    generator: StyleGenerator
-    discriminator: nn.Module
-    average: StyleGenerator
-    generator_adam: torch.optim.Optimizer
-    discriminator_adam: torch.optim.Optimizer
-    path_mean: Tensor
-    """() the moving average of path lengths."""
-    signs: Tensor
-    """() the sum of the signs of logits of real images since p was adapted last."""
-    p: float = 0.0
-    """The probability of each augmentation."""
-    images_seen: int = 0
-    kept: Kept | None = None
-
-    @property
-    def number(self) -> int:
-        """Of the step that comes next, from 0."""
-        return self.images_seen // self.recipe.batch_size
-
-    def autocast(self) -> torch.autocast:
-        """The precision of the losses; regularisation, which differentiates twice, is in fp32."""
-        return torch.autocast(self.signs.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
 
 def train_against(
@@ -128,10 +84,10 @@ def train_against(
         CheckpointError: ``state_path`` is damaged or belongs to another recipe or architecture.
     """
     batch_size, (part, share) = recipe.batch_size, part_of_batch(recipe, team)
-    game = _begun(generator, discriminator, config, recipe, team)
+    game = begun(generator, discriminator, config, recipe, team)
     device = game.signs.device
     if state_path.exists():
-        _restore(state_path, game)
+        restore_game(state_path, game)
     check_agreed(game.images_seen, state_path, team)
     speed_images = min(SPEED_IMAGES, SPEED_SHARE * recipe.images)
 
@@ -182,14 +138,14 @@ def train_against(
         if stopping or seen >= recipe.images or time.monotonic() - last_save > recipe.checkpoint_every_s:
             refuse_non_finite("gradient", (g_norm + d_norm).item(), recipe, seen)  # the last good state must stay
             if team.leads:
-                _save(state_path, game)
+                save_game(state_path, game)
             last_save = time.monotonic()
         if stopping and seen < recipe.images:
             raise Stopped
     return game.average
 
 
-def _teach_generator(game: _Game, draws: Draws, share: float) -> tuple[Tensor, Tensor]:
+def _teach_generator(game: Game, draws: Draws, share: float) -> tuple[Tensor, Tensor]:
     """A step of the generator, and another by the path length where it is due: (its share of the loss, gradient norm).
 
     The path length is that of half a batch, since it takes much memory.
@@ -219,7 +175,7 @@ def _teach_generator(game: _Game, draws: Draws, share: float) -> tuple[Tensor, T
     return loss.detach(), norm
 
 
-def _teach_discriminator(game: _Game, real: Tensor, draws: Draws, share: float) -> tuple[Tensor, Tensor, Tensor]:
+def _teach_discriminator(game: Game, real: Tensor, draws: Draws, share: float) -> tuple[Tensor, Tensor, Tensor]:
     """A step of the discriminator on ``real`` images (b, C, H, W) and as many made ones, and another by R1 where due.
 
     Returns (its share of the loss, gradient norm, sum over the whole batch of the signs of logits of real images).
@@ -270,59 +226,3 @@ def _descend(loss: Tensor, network: nn.Module, adam: torch.optim.Optimizer, team
     adam.step()
     adam.zero_grad(set_to_none=True)  # so that old gradients take no memory beside the next activations
     return norm
-
-
-def _begun(
-    generator: StyleGenerator, discriminator: nn.Module, config: StyleGAN2Config, recipe: Recipe, team: Team
-) -> _Game:
-    device = next(generator.parameters()).device
-    return _Game(
-        config=config,
-        recipe=recipe,
-        team=team,
-        generator=generator.train(),
-        discriminator=discriminator.train(),
-        average=copy.deepcopy(generator).requires_grad_(False).eval(),
-        generator_adam=_adam(generator, recipe, PATH_LENGTH_EVERY if config.path_length_weight else None),
-        discriminator_adam=_adam(discriminator, recipe, R1_EVERY if config.r1_weight else None),
-        path_mean=torch.zeros((), device=device),
-        signs=torch.zeros((), device=device),
-    )
-
-
-def _adam(network: nn.Module, recipe: Recipe, every: int | None) -> torch.optim.Optimizer:
-    """Adam for a player who meets its regularisation once in ``every`` steps; None: never."""
-    rate, betas = (recipe.learning_rate, (0.0, 0.99)) if every is None else lazy_adam(recipe.learning_rate, every)
-    return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, eps=1e-8, fused=True)
-
-
-def _save(path: Path, game: _Game) -> None:
-    tensors = {
-        **with_prefix("generator", game.generator.state_dict()),
-        **with_prefix("discriminator", game.discriminator.state_dict()),
-        **with_prefix("average", game.average.state_dict()),
-        **with_prefix("generator_adam", optimizer_tensors(game.generator_adam, game.generator)),
-        **with_prefix("discriminator_adam", optimizer_tensors(game.discriminator_adam, game.discriminator)),
-        "path_mean": game.path_mean,
-        "signs": game.signs,
-    }
-    save_state(path, tensors, game.recipe, game.images_seen, game.kept, ada_p=game.p)
-
-
-def _restore(path: Path, game: _Game) -> None:
-    """Fill the game from the file; raises CheckpointError for what does not fit."""
-    tensors, about = load_state(path, game.recipe)
-    load_weights(game.generator, without_prefix("generator", tensors), path)
-    load_weights(game.discriminator, without_prefix("discriminator", tensors), path)
-    load_weights(game.average, without_prefix("average", tensors), path)
-    restore_optimizer(game.generator_adam, game.generator, without_prefix("generator_adam", tensors), path)
-    restore_optimizer(game.discriminator_adam, game.discriminator, without_prefix("discriminator_adam", tensors), path)
-    p, path_mean, signs = about.get("ada_p"), tensors.get("path_mean"), tensors.get("signs")
-    has_p = isinstance(p, float) and 0 <= p <= 1
-    if not has_p or path_mean is None or signs is None or path_mean.shape or signs.shape:
-        raise CheckpointError(
-            f"{path} lacks the state of the game", fix="delete it, and repeat the command to begin anew"
-        )
-    device = game.signs.device
-    game.p, game.path_mean, game.signs = p, path_mean.to(device), signs.to(device)
-    game.images_seen, game.kept = about["images_seen"], kept_in(tensors, about, game.average, path)

@@ -13,30 +13,27 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lichen.config import Precision
-from lichen.errors import CheckpointError, TrainingError
+from lichen.errors import TrainingError
 from lichen.models.layout import fast_layout, set_layout
 from lichen.progress import Step, silent
 from lichen.stopping import Asked, Stopped, never
 from lichen.team import ALONE, Team
 from lichen.training.batches import batch_indices
 from lichen.training.checkpoint import (
-    load_tensors,
     load_weights,
     optimizer_tensors,
-    read_about,
     restore_optimizer,
-    save_tensors,
     with_prefix,
     without_prefix,
 )
 from lichen.training.draws import Draws
 from lichen.training.ema import ema_decay, update_ema
+from lichen.training.state import Kept, kept_in, load_state, save_state
 
 Loss = Callable[[nn.Module, Tensor, Draws], Tensor]
 """(network, batch (B, ...), random numbers for its images) -> a scalar loss, the mean over the images."""
@@ -77,19 +74,6 @@ class Probing:
     """Images seen between two looks."""
     stops: bool
     """Whether the probe may stop training; the averaged weights of the last quiet probe are then kept."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The averaged weights at a probe that found nothing."""
-
-    images_seen: int
-    weights: Mapping[str, Tensor]
-
-    @staticmethod
-    def of(images_seen: int, average: nn.Module) -> Kept:
-        """A copy of them as they are now."""
-        return Kept(images_seen, {name: value.to("cpu", copy=True) for name, value in average.state_dict().items()})
 
 
 def train(
@@ -236,12 +220,6 @@ def learning_rate(images_seen: int, recipe: Recipe) -> float:
     return recipe.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-def images_seen(state_path: Path) -> int:
-    """How many images the training saved in ``state_path`` has seen; 0 if there is none that can be read."""
-    seen = read_about(state_path).get("images_seen")
-    return seen if type(seen) is int and seen > 0 else 0
-
-
 def _save(
     path: Path,
     network: nn.Module,
@@ -256,56 +234,15 @@ def _save(
         **with_prefix("average", average.state_dict()),
         **with_prefix("optimizer", optimizer_tensors(optimizer, network)),
     }
-    save_state(path, tensors, recipe, images_seen, kept)
-
-
-def save_state(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    recipe: Recipe,
-    images_seen: int,
-    kept: Kept | None,
-    **more: float,
-) -> None:
-    """Write the state of a training: its ``tensors``, how far it is, and what was kept of the last quiet probe."""
-    about = {"kind": "training", "phase": recipe.phase, "images_seen": images_seen, **more}
-    if kept is not None:
-        tensors = {**tensors, **with_prefix("kept", dict(kept.weights))}
-        about["kept_images_seen"] = kept.images_seen
-    save_tensors(path, tensors, about)
+    save_state(path, tensors, recipe.phase, images_seen, kept)
 
 
 def _restore(
     path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
 ) -> tuple[int, Kept | None]:
     """Fill all three from the file; how many images were seen, and what was kept of the last quiet probe."""
-    tensors, about = load_state(path, recipe)
+    tensors, about = load_state(path, recipe.phase)
     load_weights(network, without_prefix("network", tensors), path)
     load_weights(average, without_prefix("average", tensors), path)
     restore_optimizer(optimizer, network, without_prefix("optimizer", tensors), path)
     return about["images_seen"], kept_in(tensors, about, average, path)
-
-
-def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What ``save_state`` wrote of a training by this ``recipe``; raises CheckpointError for any other."""
-    tensors, about = load_tensors(path, "training")
-    phase, seen = about.get("phase"), about.get("images_seen")
-    if phase != recipe.phase:
-        raise CheckpointError(
-            f"{path} holds the training of the {phase}, not of the {recipe.phase}",
-            fix="give each training its own file",
-        )
-    if type(seen) is not int or seen < 0:
-        raise CheckpointError(
-            f"{path} does not say how many images were seen", fix="delete it, and repeat the command to begin anew"
-        )
-    return tensors, about
-
-
-def kept_in(tensors: Mapping[str, Tensor], about: Mapping[str, Any], average: nn.Module, path: Path) -> Kept | None:
-    """What a state has kept of the last quiet probe, if anything; raises CheckpointError if it does not fit."""
-    kept_seen, weights = about.get("kept_images_seen"), without_prefix("kept", tensors)
-    if type(kept_seen) is not int:
-        return None
-    load_weights(copy.deepcopy(average), weights, path)  # refuses what does not fit
-    return Kept(kept_seen, weights)

@@ -5,6 +5,6 @@ Written from the papers: Karras et al., arXiv 1812.04948 (styles), 1912.04958 (S
 
 from lichen.models.stylegan2.discriminator import build_discriminator
 from lichen.models.stylegan2.generator import StyleGenerator, build_generator, truncated
-from lichen.models.stylegan2.sizes import check_size
+from lichen.models.stylegan2.sizes import check_axes, check_size
 
-__all__ = ["StyleGenerator", "build_discriminator", "build_generator", "check_size", "truncated"]
+__all__ = ["StyleGenerator", "build_discriminator", "build_generator", "check_axes", "check_size", "truncated"]

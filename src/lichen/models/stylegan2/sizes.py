@@ -13,13 +13,18 @@ COARSEST = range(3, 8)
 MOST_DOUBLINGS = 10
 
 
-def check_size(size: Sequence[int]) -> None:
-    """Raise ConfigError unless ``size`` is (H, W) = (3 to 7, 3 to 7) * 2^k, one k of 1 or more; it names a near one."""
-    if len(size) != 2:
+def check_axes(spatial_dims: int) -> None:
+    """Raise ConfigError unless images have two axes."""
+    if spatial_dims != 2:
         raise ConfigError(
-            f"StyleGAN2 makes 2D images; these have {len(size)} axes",
+            f"StyleGAN2 makes 2D images; these have {spatial_dims} axes",
             fix="cut them into 2D images with --images.slices all, or choose --model.kind diffusion",
         )
+
+
+def check_size(size: Sequence[int]) -> None:
+    """Raise ConfigError unless ``size`` is (H, W) = (3 to 7, 3 to 7) * 2^k, one k of 1 or more; it names a near one."""
+    check_axes(len(size))
     if _doublings(size) is None:
         near = " ".join(map(str, _nearest(size)))
         raise ConfigError(
