@@ -169,6 +169,7 @@ AUDIT = {
     "null without one.",
     "membership": "What the model's loss says of who is a training patient; null if no model was given.",
     "classics": "What the rules of earlier papers say; null if not computed.",
+    "label_maps": "How many label maps equal a training patient's, or are nearer to it than new patients'; null: none.",
     "settings": "The settings of the audit.",
     "inputs": "SHA-256 of what was compared.",
     "reviewed": "What people said of the pairs (`--reviewed`), and how the flags agree; null: no marks were given.",
