@@ -39,6 +39,11 @@ class Dropout(nn.Module):
         return x * keep / (1 - self.share)
 
 
+def drops(network: nn.Module) -> bool:
+    """Whether any ``Dropout`` of ``network`` sets something to zero while training, and so needs seeds."""
+    return any(module.share > 0 for module in network.modules() if isinstance(module, Dropout))
+
+
 def seed_dropout(network: nn.Module, seeds: Sequence[int]) -> None:
     """Have each ``Dropout`` of ``network`` drop, from now on, by itself and by the ``seeds`` (B,) of images."""
     layers = [module for module in network.modules() if isinstance(module, Dropout)]
