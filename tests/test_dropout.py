@@ -55,7 +55,7 @@ def loss_and_gradient(network: nn.Module, part: slice = slice(0, 4)) -> tuple[fl
 
 def test_the_share_is_dropped_and_the_others_scaled_to_the_same_mean() -> None:
     layer = Dropout(0.3).train()
-    seed_dropout(layer, [1, 2])
+    seed_dropout(layer, lambda: [1, 2])
     out = layer(torch.ones(2, 8, 50, 50))
     assert (out == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
     assert out[out != 0] == pytest.approx(1 / 0.7)
@@ -65,19 +65,26 @@ def test_the_share_is_dropped_and_the_others_scaled_to_the_same_mean() -> None:
 
 def test_what_an_image_loses_depends_on_its_seed_and_neither_on_the_others_nor_on_the_order_of_axes() -> None:
     x, layer = torch.ones(3, 4, 8, 8), Dropout(0.5).train()
-    seed_dropout(layer, [1, 2, 3])
+    seed_dropout(layer, lambda: [1, 2, 3])
     whole = layer(x)
     assert torch.equal(layer(x.to(memory_format=torch.channels_last)), whole)
-    seed_dropout(layer, [3])
+    seed_dropout(layer, lambda: [3])
     assert torch.equal(layer(x[:1])[0], whole[2])
     assert not torch.equal(whole[0], whole[1])
 
 
 def test_each_layer_drops_other_features() -> None:
     network = nn.Sequential(Dropout(0.5), Dropout(0.5)).train()
-    seed_dropout(network, [1])
+    seed_dropout(network, lambda: [1])
     first, second = (layer(torch.ones(1, 1, 20, 20)) for layer in network)
     assert not torch.equal(first, second)
+
+
+def test_no_seeds_are_asked_for_where_nothing_drops() -> None:
+    def seeds() -> list[int]:
+        raise AssertionError("asked for")
+
+    seed_dropout(nn.Sequential(nn.Linear(1, 1), Dropout(0.0)).train(), seeds)
 
 
 def test_without_seeds_nothing_is_dropped_by_chance() -> None:
@@ -122,7 +129,7 @@ def test_a_reversible_network_drops_again_in_backward_what_it_dropped(bf16: bool
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.05 * torch.randn_like(weight))
-    seed_dropout(network, [1])
+    seed_dropout(network, lambda: [1])
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         found = check_gradients(network.train(), LATENTS[:1], torch.tensor([3.0]))
     assert found.bitwise

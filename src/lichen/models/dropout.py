@@ -5,7 +5,7 @@ PyTorch's own draws from a global state, which a resumed training does not have,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,13 +39,14 @@ class Dropout(nn.Module):
         return x * keep / (1 - self.share)
 
 
-def drops(network: nn.Module) -> bool:
-    """Whether any ``Dropout`` of ``network`` sets something to zero while training, and so needs seeds."""
-    return any(module.share > 0 for module in network.modules() if isinstance(module, Dropout))
+def seed_dropout(network: nn.Module, seeds: Callable[[], Sequence[int]]) -> None:
+    """Have each ``Dropout`` of ``network`` drop, from now on, by itself and by the ``seeds`` (B,) of images.
 
-
-def seed_dropout(network: nn.Module, seeds: Sequence[int]) -> None:
-    """Have each ``Dropout`` of ``network`` drop, from now on, by itself and by the ``seeds`` (B,) of images."""
+    Where none drops anything, no seeds are asked for.
+    """
     layers = [module for module in network.modules() if isinstance(module, Dropout)]
+    if not any(layer.share for layer in layers):
+        return
+    of_images = seeds()
     for number, layer in enumerate(layers):
-        layer.seeds = tuple(mix_seed(seed, "dropout", number) for seed in seeds)
+        layer.seeds = tuple(mix_seed(seed, "dropout", number) for seed in of_images)

@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lichen.errors import AuditError
 from lichen.progress import Step, silent
-from lichen.quality.estimates import Estimate
+from lichen.quality.estimates import Estimate, drawn
 from lichen.quality.extractors import RANDOM_CONV
 from lichen.quality.kernel import squared_mmd
 from lichen.quality.scaling import standardisation
-from lichen.seeds import mix_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -100,7 +98,7 @@ def kernel_distance(
     distance = ruler.distance(synthetic.voxels, step=step)
     real, chosen = None, None
     if train is not None:
-        chosen = _as_many(train, len(synthetic.names))
+        chosen = drawn("kernel-distance", len(train.names), len(synthetic.names))
         real = ruler.distance(train.voxels[chosen], [train.patients[i] for i in chosen], step=step)
     return KernelDistance(
         synthetic=distance,
@@ -112,9 +110,3 @@ def kernel_distance(
         reference_images=len(reference.names),
         features=RANDOM_CONV,
     )
-
-
-def _as_many(images: ImageSet, count: int) -> list[int]:
-    """Positions of ``count`` images, or all if there are fewer: always the same ones for equal numbers."""
-    generator = np.random.default_rng(mix_seed("kernel-distance", len(images.names), count))
-    return sorted(generator.permutation(len(images.names))[:count].tolist())

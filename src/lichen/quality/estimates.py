@@ -28,6 +28,12 @@ PAIRS = 500
 _NORMAL = 1.96
 
 
+def drawn(purpose: str, among: int, count: int) -> list[int]:
+    """``count`` positions out of ``among``, or all if there are fewer: always the same for equal numbers."""
+    generator = np.random.default_rng(mix_seed(purpose, among, count))
+    return sorted(generator.permutation(among)[:count].tolist())
+
+
 class Interval(Protocol):
     """A number and its 95 % interval."""
 

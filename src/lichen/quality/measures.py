@@ -10,14 +10,13 @@ import numpy as np
 
 from lichen.errors import AuditError
 from lichen.progress import Step, silent
-from lichen.quality.estimates import LEAST_PATIENTS, Interval, most_pairs
+from lichen.quality.estimates import LEAST_PATIENTS, Interval, drawn, most_pairs
 from lichen.quality.extractors import Classifier, Extractor
 from lichen.quality.frechet import frechet_distance
 from lichen.quality.inception import inception_score
 from lichen.quality.kernel import squared_mmd
 from lichen.quality.neighbours import NEAREST, least_patients, prdc
 from lichen.quality.scaling import standardisation
-from lichen.seeds import mix_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,7 +183,7 @@ class _Rows:
         return _Rows(self.features[chosen], tuple(self.patients[i] for i in chosen))
 
     def at_most(self, count: int) -> _Rows:
-        return self.take(_drawn(len(self.patients), count))
+        return self.take(drawn("drawn", len(self.patients), count))
 
     @property
     def people(self) -> int:
@@ -220,7 +219,7 @@ class _Compared(NamedTuple):
         if train is None:
             other, against = _two_halves(held_out)
         else:
-            other, against = rows(train, _drawn(len(train.names), len(features))), held_out
+            other, against = rows(train, drawn("drawn", len(train.names), len(features))), held_out
         count = min(len(features), len(other.patients))
         return _Compared((made, held_out), (other.at_most(count), against), (made.at_most(count), against))
 
@@ -228,15 +227,10 @@ class _Compared(NamedTuple):
 def _two_halves(rows: _Rows) -> tuple[_Rows, _Rows]:
     """The images of one half of the patients, and those of the other."""
     people = sorted(set(rows.patients))
-    chosen = {people[i] for i in _drawn(len(people), len(people) // 2)}
+    chosen = {people[i] for i in drawn("drawn", len(people), len(people) // 2)}
     first = [i for i, patient in enumerate(rows.patients) if patient in chosen]
     second = [i for i, patient in enumerate(rows.patients) if patient not in chosen]
     return rows.take(first), rows.take(second)
-
-
-def _drawn(among: int, count: int) -> list[int]:
-    """``count`` positions, or all if there are fewer: always the same ones for equal numbers."""
-    return sorted(np.random.default_rng(mix_seed("drawn", among, count)).permutation(among)[:count].tolist())
 
 
 def _readings(judged: _Rows, against: _Rows, extractor: Extractor) -> dict[str, Reading]:

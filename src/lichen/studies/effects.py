@@ -193,11 +193,42 @@ def rank_correlation(
         return Interval(None, None, None, n)
     if abs(estimate) > 1 - 1e-12:
         return Interval(estimate, None, None, n)
-    rng = np.random.default_rng(mix_seed("rank-correlation", n))
-    times = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
-    drawn = _correlations(one, other, times, measure)
+    drawn = _correlations(one, other, _resamples("rank-correlation", n), measure)
     low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(estimate, float(low), float(high), n)
+
+
+def rank_difference(
+    of: Sequence[float | None],
+    one: Sequence[float | None],
+    other: Sequence[float | None],
+    *,
+    confidence: float = 0.95,
+) -> Interval:
+    """Spearman's correlation of ``of`` with ``one`` less that with ``other``, over the same configurations.
+
+    The interval is the middle of bootstrap resamples of the configurations, as in ``rank_correlation``: what one of
+    them does to both correlations cancels.
+    """
+    rows = [row for row in zip(of, one, other, strict=True) if None not in row]
+    x, first, second = np.array(rows, dtype=np.float64).reshape(-1, 3).T
+    n = len(rows)
+
+    def differences(times: Floats) -> Floats:
+        return _correlations(x, first, times, "spearman") - _correlations(x, second, times, "spearman")
+
+    estimate = float(differences(np.ones((1, n)))[0]) if n >= LEAST_PAIRS else math.nan
+    if math.isnan(estimate):
+        return Interval(None, None, None, n)
+    drawn = differences(_resamples("rank-difference", n))
+    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(estimate, float(low), float(high), n)
+
+
+def _resamples(purpose: str, n: int) -> Floats:
+    """How often each of ``n`` observations is in each bootstrap resample, (RESAMPLES, n)."""
+    rng = np.random.default_rng(mix_seed(purpose, n))
+    return rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
 
 
 def _pairs(one: Sequence[float | None], other: Sequence[float | None]) -> list[tuple[float, float]]:

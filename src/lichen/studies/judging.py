@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-
-from lichen.seeds import mix_seed
 from lichen.studies import effects
 from lichen.studies.definition import (
     AgainstTable,
@@ -188,34 +185,7 @@ def _rank(cells: Sequence[Found], outcome: str, measure: RankWith) -> Interval:
 
     if measure.less is None:
         return effects.rank_correlation(figures(outcome), figures(measure.other))
-    return rank_difference(figures(outcome), figures(measure.other), figures(measure.less))
-
-
-def rank_difference(of: Sequence[Number], one: Sequence[Number], other: Sequence[Number]) -> Interval:
-    """Spearman's correlation of ``of`` with ``one`` less that with ``other``, over the same configurations.
-
-    The interval is the middle 95 % of bootstrap resamples of the configurations, as in ``effects.rank_correlation``.
-    """
-    rows = [row for row in zip(of, one, other, strict=True) if None not in row]
-    values = np.array(rows, dtype=np.float64).reshape(-1, 3)
-    n = len(values)
-    estimate = _spearman_difference(values) if n >= effects.LEAST_PAIRS else None
-    if estimate is None:
-        return Interval(None, None, None, n)
-    rng = np.random.default_rng(mix_seed("rank-difference", n))
-    drawn = (_spearman_difference(values[rng.integers(n, size=n)]) for _ in range(effects.RESAMPLES))
-    low, high = np.quantile([value for value in drawn if value is not None], (0.025, 0.975))
-    return Interval(estimate, float(low), float(high), n)
-
-
-def _spearman_difference(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Number:
-    """Of (n, 3) values: column 0 with 1, less column 0 with 2; None where a column has one value only."""
-    from scipy.stats import rankdata
-
-    if np.ptp(values, axis=0).min() == 0:
-        return None
-    ranks = np.corrcoef(rankdata(values, axis=0), rowvar=False)
-    return float(ranks[0, 1] - ranks[0, 2])
+    return effects.rank_difference(figures(outcome), figures(measure.other), figures(measure.less))
 
 
 def _by_seed(cells: Sequence[Found]) -> list[list[Found]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lichen.carbon import J_PER_KWH
 from lichen.errors import RunError
 from lichen.files import write_json
 from lichen.studies.definition import Kind
@@ -50,7 +51,6 @@ OF_FORECASTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Outcome -> unit. Operations and parameters are counted on paper, all others are forecast from a probe."""
-J_PER_KWH = 3.6e6
 
 
 def known_outcomes(kind: Kind) -> Mapping[str, str]:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from lichen.carbon import energy_range_text, energy_text, grams, grams_range_text, grams_text
 from lichen.config import CarbonConfig, RunConfig
-from lichen.energy import Energy
+from lichen.energy import NO_READING, Energy
+from lichen.errors import RunError
 from lichen.files import write_text
 from lichen.place import place_of
 from lichen.report.formats import duration
+from lichen.runs import RunFolder
 from lichen.studies.cells import Cell, cells_of
 from lichen.studies.definition import Size, Study
 from lichen.studies.jobs import Job
@@ -132,10 +134,6 @@ class _Teller:
 
 def _spent(home: Path) -> Energy:
     """By all finished runs in the folder of a study."""
-    from lichen.energy.readings import NO_READING
-    from lichen.errors import RunError
-    from lichen.runs import RunFolder
-
     spent = NO_READING
     for path in sorted((home / "runs").iterdir()):
         try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lichen.diffusion import add_noise, process_of, target
-from lichen.models.dropout import drops, seed_dropout
+from lichen.models.dropout import seed_dropout
 from lichen.samplers import Objective
 from lichen.training.draws import Draws
 from lichen.training.loop import Loss
@@ -31,8 +31,7 @@ def denoiser_loss(objective: Objective, device: torch.device) -> Loss:
         timesteps = (draws.strata() * len(levels)).long().clamp_max(len(levels) - 1)
         noise = draws.normal(latents.shape[1:])
         level = levels[timesteps]
-        if drops(network):
-            seed_dropout(network, draws.seeds())
+        seed_dropout(network, draws.seeds)
         output = network(add_noise(latents, noise, level), timesteps)
         return functional.mse_loss(output.float(), target(objective, latents, noise, level))
 
