@@ -19,6 +19,7 @@ from lichen.config.networks import (
 )
 from lichen.config.run import LabelsConfig, RunConfig
 from lichen.config.sampling import SamplingConfig
+from lichen.config.segmentation import SegmentationConfig, SegmentationTraining, SegmenterConfig
 from lichen.config.training import Augmentation, MirrorName, Precision, ProbeConfig, TrainingConfig
 
 __all__ = [
@@ -41,6 +42,9 @@ __all__ = [
     "ProbeConfig",
     "RunConfig",
     "SamplingConfig",
+    "SegmentationConfig",
+    "SegmentationTraining",
+    "SegmenterConfig",
     "StyleGAN2Config",
     "TrainingConfig",
     "Volumes",
