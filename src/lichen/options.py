@@ -18,6 +18,7 @@ from lichen.config import (
     PhantomKind,
     RunConfig,
     SamplingConfig,
+    SegmentationConfig,
 )
 from lichen.errors import ConfigError
 from lichen.presets import PresetName
@@ -36,6 +37,23 @@ class RunOptions(RunConfig):
     """Settings to start from: 'demo' (minutes on a CPU) or 'standard' (a GPU); chosen for 2D or 3D by the images."""
     config: Path | None = None
     """YAML file of settings that replace the preset's; options on the command line replace both."""
+    json: bool = False
+    """Print the summary as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class SegmentOptions(SegmentationConfig):
+    """Train a network that draws label maps, and test it on other patients. The same command again resumes.
+
+    Patients are split in three, 60:20:20 by default: to train on, to choose the best weights and the end, and to test.
+    """
+
+    out: Path = Path("runs/segmentation")
+    """The run folder."""
+    config: Path | None = None
+    """YAML file of settings; options on the command line replace them."""
     json: bool = False
     """Print the summary as JSON."""
     quiet: bool = False

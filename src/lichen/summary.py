@@ -18,6 +18,8 @@ from lichen.runs import RunFolder, now, read_lines, read_log
 from lichen.samplers import network_calls
 
 if TYPE_CHECKING:
+    import torch
+
     from lichen.audit import AuditResult
     from lichen.chain import Data, Quality
     from lichen.training.generator import Generator
@@ -51,7 +53,7 @@ def summarise(
         "sampling": _about_sampling(config, generator),
         "audit": result.as_summary(),
         "quality": {"kernel_distance": quality.distance and quality.distance.as_json()},
-        "provenance": _provenance(command, generator),
+        "provenance": provenance(command, generator.device),
     }
     return with_carbon(summary, config.carbon)
 
@@ -71,7 +73,8 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
         return grams((energy["low_j"], energy["energy_j"], energy["high_j"]), place, carbon.pue)
 
     total_g = in_grams(total)
-    released = summary["audit"]["tested"] - summary["audit"]["copies"]
+    audit = summary.get("audit")  # a segmentation has none, and releases no images
+    released = 0 if audit is None else audit["tested"] - audit["copies"]
     measured = [phase for phase in phases if phase["low_j"] is not None]
     view = {
         "zone": place.zone,
@@ -187,7 +190,8 @@ def _about_sampling(config: RunConfig, generator: Generator) -> dict[str, Any]:
     }
 
 
-def _provenance(command: str, generator: Generator) -> dict[str, Any]:
+def provenance(command: str, device: torch.device) -> dict[str, Any]:
+    """By which command, and on what."""
     import torch
 
     return {
@@ -195,6 +199,6 @@ def _provenance(command: str, generator: Generator) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
-        "device": str(generator.device),
+        "device": str(device),
         "threads": torch.get_num_threads(),
     }

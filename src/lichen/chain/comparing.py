@@ -138,7 +138,7 @@ def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.devi
     brought = _brought(options, device)
     config = load_settings(run.config, RunConfig())
     source, data = open_folder(folder), read_images(config, watch)
-    check_bound(data.train, run)
+    check_bound(run, data.train)
     with watch.phase("read", len(source.items)) as step:
         made = load_samples(source, data.train, config.images.window, step)
     not_seen = (*NOT_SEEN, *([] if config.images.window else [OWN_RANGE]), *([LABEL_MAPS] if made.classes else []))

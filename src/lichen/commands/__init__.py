@@ -9,6 +9,7 @@ from lichen.commands.judging import audit, quality, report, runs
 from lichen.commands.machine import doctor, slurm
 from lichen.commands.making import images, init, run, sample, train
 from lichen.commands.sharing import release
+from lichen.commands.segmenting import segment
 from lichen.commands.studying import study
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -18,6 +19,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": run,
     "train": train,
     "sample": sample,
+    "segment": segment,
     "audit": audit,
     "quality": quality,
     "release": release,
