@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
 from lichen.config import BudgetConfig, CarbonConfig, RunConfig, SegmentationConfig
 from lichen.settings import dump_settings
-
-C = TypeVar("C", RunConfig, SegmentationConfig)
 
 
 def plan_of(config: RunConfig) -> RunConfig:
@@ -23,9 +21,10 @@ def plan_of(config: RunConfig) -> RunConfig:
     )
 
 
-def comparable(config: C) -> str:
+def comparable(config: RunConfig | SegmentationConfig) -> str:
     """As text, without what changes no figure: where images lie, how fast it goes, at which place, within what."""
-    images, training = replace(config.images, path=None, cache_dir=None), replace(config.training, threads=None)
+    images = replace(config.images, path=None, cache_dir=None)
+    training: Any = replace(config.training, threads=None)
     return dump_settings(
         replace(config, images=images, training=training, carbon=CarbonConfig(), budget=BudgetConfig())
     )

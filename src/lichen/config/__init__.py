@@ -7,7 +7,7 @@ The same fields are the options of the command line (``--images.path DIR``), the
 from lichen.config.audit import AuditConfig
 from lichen.config.carbon import CarbonConfig
 from lichen.config.images import ImagesConfig, PhantomKind, Volumes
-from lichen.config.limits import BudgetConfig, MemoryConfig
+from lichen.config.limits import BudgetConfig, EnergyBudgetConfig, MemoryConfig
 from lichen.config.networks import (
     AutoencoderConfig,
     AutoencoderKind,
@@ -31,6 +31,7 @@ __all__ = [
     "CarbonConfig",
     "DenoiserConfig",
     "DenoiserKind",
+    "EnergyBudgetConfig",
     "ImagesConfig",
     "LabelsConfig",
     "MemoryConfig",

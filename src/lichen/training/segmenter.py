@@ -194,7 +194,12 @@ def state_of(state_path: Path, network: nn.Module, recipe: Recipe) -> Trained:
 
 
 def _save(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, images_seen: int, best: Best | None
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    images_seen: int,
+    best: Best | None,
 ) -> None:
     tensors = {
         **with_prefix("network", network.state_dict()),

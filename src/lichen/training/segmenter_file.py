@@ -34,9 +34,7 @@ class SegmenterSpec(ImageSpec):
     def build(self) -> nn.Module:
         """The untrained network: images (B, C - 1, *S) -> logits (B, K, *S)."""
         channels, classes = self.image_shape[0] - 1, len(self.classes)
-        return build_segmenter(
-            self.segmenter, spatial_dims=self.spatial_dims, image_channels=channels, classes=classes
-        )
+        return build_segmenter(self.segmenter, spatial_dims=self.spatial_dims, image_channels=channels, classes=classes)
 
 
 @dataclass(frozen=True)
