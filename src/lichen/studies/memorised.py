@@ -32,7 +32,7 @@ from lichen.quality.frechet import frechet_distance
 from lichen.quality.scaling import standardisation
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
-from lichen.studies.effects import Interval, share
+from lichen.statistics import Interval, share
 from lichen.watch import watching
 
 if TYPE_CHECKING:

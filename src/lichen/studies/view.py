@@ -12,8 +12,8 @@ from lichen.carbon import energy_range_text, energy_text, grams_range_text, gram
 from lichen.report.formats import JOULES, WATT_HOURS, Span, Unit, duration, figure, plural, unit_for
 from lichen.report.levels import Series, levels_chart
 from lichen.report.standalone import charts_file
+from lichen.statistics import Interval
 from lichen.studies.definition import AgainstTable, Contrast, Electricity, Mean, Outcome, Plot, TrendOver
-from lichen.studies.effects import Interval
 from lichen.studies.judging import Finding, Found, center
 from lichen.studies.places import elsewhere
 from lichen.studies.results import Results
