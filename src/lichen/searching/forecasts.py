@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from lichen.config import BudgetConfig, CarbonConfig
 from lichen.energy import Trace, find_meters, trace_name
@@ -24,15 +25,17 @@ class Forecasts:
         self._folder, self._task, self._planned_images = folder, task, planned_images
         self._known: dict[str, Expected] = {}
 
-    def of(self, config: Settings, before: Callable[[], None]) -> Expected:
+    def of(self, config: Settings, threads: int, before: Callable[[], None]) -> Expected:
         """The forecast of a candidate; where its plan was never probed, ``before`` is called and it is probed now.
+
+        Probes have the ``threads`` that the candidate will have, unless its settings say how many.
 
         Raises:
             LichenError: settings or images cannot be used.
         """
         key = self._key(config)
         if key not in self._known:
-            self._known[key] = self._read(key) or self._ask(key, config, before)
+            self._known[key] = self._read(key) or self._ask(key, _on(config, threads), before)
         return self._known[key]
 
     def _ask(self, key: str, config: Settings, before: Callable[[], None]) -> Expected:
@@ -58,3 +61,8 @@ class Forecasts:
             return from_plain(Expected, json.loads(self._path(key).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError):  # it is made anew
             return None
+
+
+def _on(config: Settings, threads: int) -> Settings:
+    training: Any = replace(config.training, threads=config.training.threads or threads)
+    return replace(config, training=training)

@@ -20,7 +20,7 @@ from lichen.presets import PresetName, load_preset
 from lichen.quality.estimates import Estimate
 from lichen.runs import RunFolder, read_log
 from lichen.searching.tasks import LEAST_S, NOTHING, Expected, Findings, energy_of, joules, of, phases_in, range_of
-from lichen.selection.types import CurvePoint, Direction, Measured
+from lichen.selection.types import CurvePoint, Measured
 from lichen.settings import fill
 from lichen.whatif import footprint_in
 
@@ -32,7 +32,6 @@ class Generation:
     """The task of making images."""
 
     default = RunConfig()
-    direction: Direction = "lower"
     command = "run"
     takes_budget = False
 

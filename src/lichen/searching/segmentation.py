@@ -16,7 +16,7 @@ from lichen.footprint import TRAINING
 from lichen.outlook import LEAST_SHARE, Seen, expected_of_training
 from lichen.runs import RunFolder, read_log
 from lichen.searching.tasks import LEAST_S, NOTHING, Expected, Findings, energy_of, joules, of, phases_in, range_of
-from lichen.selection.types import CurvePoint, Direction, Measured
+from lichen.selection.types import CurvePoint, Measured
 from lichen.settings import fill
 
 PHASE = "segmenter"
@@ -26,7 +26,6 @@ class Segmentation:
     """The task of drawing label maps."""
 
     default = SegmentationConfig()
-    direction: Direction = "higher"
     command = "segment"
     takes_budget = True
 

@@ -15,7 +15,7 @@ from lichen.energy import NO_READING, Energy, Interval, PhaseEnergy, read_traces
 from lichen.errors import EnergyError
 from lichen.runs import RunFolder
 from lichen.searching.definition import TaskName
-from lichen.selection.types import CurvePoint, Direction, Measured
+from lichen.selection.types import CurvePoint, Measured
 
 Settings = RunConfig | SegmentationConfig
 """All settings of a candidate."""
@@ -67,11 +67,6 @@ class Task(Protocol):
     @property
     def default(self) -> Settings:
         """Settings to try a search's values on."""
-        ...
-
-    @property
-    def direction(self) -> Direction:
-        """Which qualities are better."""
         ...
 
     @property
