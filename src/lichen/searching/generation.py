@@ -17,6 +17,7 @@ from lichen.footprint import SYNTHESIS, TRAINING
 from lichen.outlook import LEAST_SHARE, Seen, expected_of_training
 from lichen.plans import plan_of
 from lichen.presets import PresetName, load_preset
+from lichen.processes import lichen_command
 from lichen.quality.estimates import Estimate
 from lichen.runs import RunFolder, read_log
 from lichen.searching.tasks import LEAST_S, NOTHING, Expected, Findings, energy_of, joules, of, phases_in, range_of
@@ -32,8 +33,11 @@ class Generation:
     """The task of making images."""
 
     default = RunConfig()
-    command = "run"
     takes_budget = False
+
+    def command(self, settings: Path, out: Path) -> list[str]:
+        """See ``Task``."""
+        return lichen_command(["run", "--config", str(settings), "--out", str(out), "--quiet"])
 
     def begin(self, base: yaml.Node | None, path: Path, data: Path | None, carbon: CarbonConfig) -> RunConfig:
         """See ``Task``; a preset comes first, chosen by the images, which ``base`` may name."""

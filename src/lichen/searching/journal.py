@@ -7,7 +7,7 @@ point with all its seeds. Only Optuna's public API is used, and nothing of it ru
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType

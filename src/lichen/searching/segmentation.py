@@ -14,6 +14,7 @@ from lichen.config import CarbonConfig, SegmentationConfig
 from lichen.energy import NO_READING, Energy
 from lichen.footprint import TRAINING
 from lichen.outlook import LEAST_SHARE, Seen, expected_of_training
+from lichen.processes import lichen_command
 from lichen.runs import RunFolder, read_log
 from lichen.searching.tasks import LEAST_S, NOTHING, Expected, Findings, energy_of, joules, of, phases_in, range_of
 from lichen.selection.types import CurvePoint, Measured
@@ -26,8 +27,11 @@ class Segmentation:
     """The task of drawing label maps."""
 
     default = SegmentationConfig()
-    command = "segment"
     takes_budget = True
+
+    def command(self, settings: Path, out: Path) -> list[str]:
+        """See ``Task``."""
+        return lichen_command(["segment", "--config", str(settings), "--out", str(out), "--quiet"])
 
     def begin(self, base: yaml.Node | None, path: Path, data: Path | None, carbon: CarbonConfig) -> SegmentationConfig:
         """See ``Task``."""

@@ -69,9 +69,8 @@ class Task(Protocol):
         """Settings to try a search's values on."""
         ...
 
-    @property
-    def command(self) -> str:
-        """The lichen command that makes a candidate from ``--config`` and ``--out``."""
+    def command(self, settings: Path, out: Path) -> list[str]:
+        """What makes a candidate of a file of settings, in the folder ``out``, or goes on with it there."""
         ...
 
     @property

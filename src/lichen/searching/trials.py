@@ -12,7 +12,7 @@ from lichen.config import BudgetConfig, EnergyBudgetConfig
 from lichen.errors import ConfigError, RunError
 from lichen.files import write_json, write_text
 from lichen.plans import comparable
-from lichen.processes import begin, is_going, lichen_command
+from lichen.processes import begin, is_going
 from lichen.runs import RunFolder
 from lichen.searching.points import Place
 from lichen.searching.rulings import Ruling
@@ -74,8 +74,7 @@ class Trial:
         if (cut := self._cut(findings)) is not None:  # the summary will be another
             write_json(self.kept_cut, asdict(cut))
         write_text(self.settings, dump_settings(self._next_settings(findings, cut)))
-        words = [self.task.command, "--config", str(self.settings), "--out", str(self.folder.path), "--quiet"]
-        return begin(lichen_command(words), self.log, threads)
+        return begin(self.task.command(self.settings, self.folder.path), self.log, threads)
 
     def find(self) -> Findings:
         """What its folder says.

@@ -21,7 +21,7 @@ from lichen.searching.points import Place, applied, places_of
 from lichen.searching.proposals import proposals_of
 from lichen.searching.results import Results, report
 from lichen.searching.rulings import Ruling, Rulings
-from lichen.searching.tasks import Expected, task_of
+from lichen.searching.tasks import Expected, Task, task_of
 from lichen.searching.teller import Teller
 from lichen.searching.terms import Terms
 from lichen.searching.trials import Trial
@@ -37,18 +37,19 @@ ELSEWHERE_S = 1.0
 
 
 def run_search(
-    search: Search, data: Path | None, home: Path, terms: Terms, *, quiet: bool = False
+    search: Search, data: Path | None, home: Path, terms: Terms, *, task: Task | None = None, quiet: bool = False
 ) -> tuple[Results, Mapping[str, str]]:
     """Do what is missing of ``search`` in the folder ``home``, and write what was found.
 
     What is finished is left alone, what was broken off goes on; several processes may do it together. Returns what was
-    found, and why candidates failed in this call, by their names; the next call tries those again.
+    found, and why candidates failed in this call, by their names; the next call tries those again. ``task``: another
+    than the one that the file names.
 
     Raises:
         LichenError: settings or images cannot be used, or ``home`` holds runs of other settings.
         BudgetError: no candidate can be trained within a budget.
     """
-    runner = Runner(search, data, home, terms, quiet=quiet)
+    runner = Runner(search, task or task_of(search.task), data, home, terms, quiet=quiet)
     candidates = runner.run()
     _refuse_small_budget(candidates, terms)
     limits = replace(terms.limits(search), candidate_j=terms.cut_j)
@@ -69,9 +70,9 @@ def spent_j(home: Path) -> Range:
 class Runner:
     """One process that works on a search, alone or beside others."""
 
-    def __init__(self, search: Search, data: Path | None, home: Path, terms: Terms, *, quiet: bool) -> None:
-        self._search, self._home, self._terms = search, home, terms
-        self._task, self._limits = task_of(search.task), terms.limits(search)
+    def __init__(self, search: Search, task: Task, data: Path | None, home: Path, terms: Terms, *, quiet: bool) -> None:
+        self._search, self._task, self._home, self._terms = search, task, home, terms
+        self._limits = terms.limits(search)
         self._shared = self._task.begin(search.base, search.path, data, terms.carbon)
         self._proposals = proposals_of(search, terms, home)
         self._rulings = Rulings(home / "decisions.jsonl")
