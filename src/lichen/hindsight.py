@@ -28,7 +28,9 @@ def forecast_and_what_came(
     return None
 
 
-def _compared(line: Mapping[str, Any], came: Mapping[str, Mapping[str, Any]], done: Mapping[str, float]) -> dict[str, Any]:
+def _compared(
+    line: Mapping[str, Any], came: Mapping[str, Mapping[str, Any]], done: Mapping[str, float]
+) -> dict[str, Any]:
     found = line["forecast"]
     rows = [
         {

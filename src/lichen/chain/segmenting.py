@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,8 +46,8 @@ from lichen.watch import Watch, watching
 def segment(config: SegmentationConfig, folder: RunFolder, *, command: str, quiet: bool = False) -> dict[str, Any]:
     """Train a segmenter in ``folder`` and test it; return the summary. Repeating it resumes.
 
-    A budget that is reached ends the training: the best weights so far are tested, and the summary's state is "cut". The
-    same with a larger budget goes on from there.
+    A budget that is reached ends the training: the best weights so far are tested, and the summary's state is "cut".
+    The same with a larger budget goes on from there.
 
     Raises:
         LichenError: something that was given cannot be used; what is in the folder stays as it was.

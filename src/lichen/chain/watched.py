@@ -55,9 +55,7 @@ def watched(
     names = mirrors if watch.team.leads else ()
     state = folder.training_state(recipe.phase)
     done = min(images_seen(state), recipe.images)
-    bar = watch.phase(
-        recipe.phase, recipe.images, done=done, may_stop=False, also=also, own_pace_from=own_pace_from
-    )
+    bar = watch.phase(recipe.phase, recipe.images, done=done, may_stop=False, also=also, own_pace_from=own_pace_from)
     with deferred() as stop, mirroring(names, folder) as mirror, bar as step:
 
         def log(record: Mapping[str, float | int | str]) -> None:
