@@ -73,8 +73,7 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
         return grams((energy["low_j"], energy["energy_j"], energy["high_j"]), place, carbon.pue)
 
     total_g = in_grams(total)
-    audit = summary.get("audit")  # a segmentation has none, and releases no images
-    released = 0 if audit is None else audit["tested"] - audit["copies"]
+    released = 0 if is_segmentation(summary) else summary["audit"]["tested"] - summary["audit"]["copies"]
     measured = [phase for phase in phases if phase["low_j"] is not None]
     view = {
         "zone": place.zone,
@@ -93,6 +92,11 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
         "attribution": place.attribution,
     }
     return {**summary, "carbon": view, "footprint": _footprint(summary)}
+
+
+def is_segmentation(summary: dict[str, Any]) -> bool:
+    """Whether it is the summary of a segmentation, which makes no images."""
+    return summary.get("task") == "segmentation"
 
 
 def _duration_s(phases: list[dict[str, Any]]) -> float:

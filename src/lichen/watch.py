@@ -82,8 +82,8 @@ class Watch:
         """Measure everything inside as phase ``name``; the yielded ``Progress`` counts its ``total`` images.
 
         ``done`` of them are done already. Phases within are named in ``also`` if the forecast has them apart; the work
-        is judged by its own pace from a share ``own_pace_from`` on. A spent budget ends the work at the next image with BudgetError, unless what
-        is inside asks ``over_budget`` itself and ``may_stop`` says so.
+        is judged by its own pace from a share ``own_pace_from`` on. A spent budget ends the work at the next image with
+        BudgetError, unless what is inside asks ``over_budget`` itself and ``may_stop`` says so.
         """
         bar = self._bar(Progress(name, total, done=done), [name, *also], may_stop, own_pace_from)
         with self.trace.phase(name), bar as progress:

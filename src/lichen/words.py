@@ -181,16 +181,18 @@ def runs_table(rows: Sequence[RunRow], sums: Sequence[Total], root: Path) -> str
     if not rows:
         return f"no runs in {root}; make one with: lichen run --out {root / 'first'}"
     cells = [("run", "state", "energy", "CO2e", "verdict")]
-    cells += [
-        (printable(row.path), row.state, _kwh(row.energy_kwh), _grams(row.carbon_g), row.verdict or "not audited")
-        for row in rows
-    ]
+    cells += [(printable(row.path), row.state, _kwh(row.energy_kwh), _grams(row.carbon_g), _found(row)) for row in rows]
     cells.append(("", "", "", "", ""))
     for part in sums:
         unmeasured = f", {part.unmeasured} of them not measured" if part.unmeasured else ""
         state = f"{part.runs} runs{unmeasured}"
         cells.append((printable(part.name), state, _kwh(part.energy_kwh), _grams(part.carbon_g), ""))
     return _columns(cells)
+
+
+def _found(row: RunRow) -> str:
+    """The verdict of an audit, or the Dice of a segmentation."""
+    return row.verdict or ("not audited" if row.dice is None else f"Dice {row.dice:.3f}")
 
 
 def _kwh(figure: Range | None) -> str:

@@ -14,7 +14,8 @@ from lichen.errors import DependencyError, RunError
 from lichen.mirror import check_mirrors
 from lichen.runs import RunFolder
 from lichen.samplers import check_sampling
-from lichen.settings import dump_settings, flatten, load_settings
+from lichen.settings import dump_settings, flatten
+from lichen.stored import generator_settings, stored_settings
 from lichen.team import Team
 
 SHAPING = {"images", "model", "stylegan2", "autoencoder", "denoiser", "segmenter", "training"}
@@ -54,7 +55,7 @@ def begin(config: RunConfig, folder: RunFolder, team: Team) -> RunConfig:
     check_mirrors(config.training.mirror)
     check_sampling(config.sampling, config.objective)
     if config.memory.budget_gb is not None and has_weights(folder) and folder.config.exists():
-        config = with_measures(config, load_settings(folder.config, RunConfig()))
+        config = with_measures(config, generator_settings(folder))
     if team.leads:
         keep_config(config, folder)
     team.wait()
@@ -75,7 +76,11 @@ def keep_config(config: RunConfig | SegmentationConfig, folder: RunFolder) -> No
             fix="bring its config.yaml back, or choose another folder with --out",
         )
     if folder.config.exists():
-        before = dict(flatten(load_settings(folder.config, type(config)())))
+        stored = stored_settings(folder)
+        if type(stored) is not type(config):
+            kind = "a segmentation" if isinstance(stored, SegmentationConfig) else "a run that makes images"
+            raise RunError(f"{folder.path} holds {kind}", fix="choose another folder with --out")
+        before = dict(flatten(stored))
         sampled = any(folder.samples.glob("sample-*"))
         for name, value in flatten(config):
             section = name.partition(".")[0]

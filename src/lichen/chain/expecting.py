@@ -83,7 +83,13 @@ class Plan:
 
 
 def tell_ahead(
-    plan: Plan, done: dict[str, float], kept: Path, device: torch.device, watch: Watch, *, may_end_early: bool = False
+    plan: Plan,
+    done: Mapping[str, float],
+    kept: Path,
+    device: torch.device,
+    watch: Watch,
+    *,
+    may_end_early: bool = False,
 ) -> None:
     """Tell what the ``plan`` will take beyond what is ``done``; keep that in ``kept``, and hold it against the budget.
 

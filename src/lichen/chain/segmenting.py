@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from lichen.chain.parts import Parts, class_numbers, grid_of, open_labelled, rea
 from lichen.chain.segmenting_ahead import PHASE, TEST, VALIDATE, SegmentationWork
 from lichen.chain.segmenting_summary import Outcome, summarise
 from lichen.chain.watched import watched
-from lichen.config import Precision, SegmentationConfig
+from lichen.config import SegmentationConfig, SegmentationTraining
 from lichen.energy import Forecast, find_meters, read_traces, total
 from lichen.errors import BudgetError
 from lichen.images import MOST_PEEKED, ImageSet, Source, load_set
@@ -47,8 +46,8 @@ from lichen.watch import Watch, watching
 def segment(config: SegmentationConfig, folder: RunFolder, *, command: str, quiet: bool = False) -> dict[str, Any]:
     """Train a segmenter in ``folder`` and test it; return the summary. Repeating it resumes.
 
-    A budget that is reached ends the training: the best weights so far are tested, and the summary's state is "cut". The
-    same with a larger budget goes on from there.
+    A budget that is reached ends the training: the best weights so far are tested, and the summary's state is "cut".
+    The same with a larger budget goes on from there.
 
     Raises:
         LichenError: something that was given cannot be used; what is in the folder stays as it was.
@@ -65,7 +64,7 @@ def segment(config: SegmentationConfig, folder: RunFolder, *, command: str, quie
             segmenter, outcome = _trained(work, parts, folder, device, watch)
             save_segmenter(folder.segmenter, segmenter)
             with watch.phase(TEST, len(parts.test.names), may_stop=False) as step:
-                scores = score(segmenter.network, parts.test, config.training.precision, step=step)
+                scores = score(segmenter.network, parts.test, config.training, step=step)
         folder.write_summary(summarise(work, folder, parts, segmenter, outcome, scores, command))
     return folder.require_summary()
 
@@ -94,11 +93,10 @@ def forecast_segmentation(config: SegmentationConfig) -> Forecast:
         return _work(config, source, few, list(map(len, parts))).forecast(device, find_meters(whole_machine=True))
 
 
-def score(
-    network: nn.Module, images: ImageSet, precision: Precision, *, batch_size: int = 16, step: Step = silent
-) -> DiceScores:
+def score(network: nn.Module, images: ImageSet, training: SegmentationTraining, *, step: Step = silent) -> DiceScores:
     """Dice's coefficients of what ``network`` finds in ``images`` against their label maps."""
-    found = segment_images(network, images.without_label_map.voxels, batch_size, precision, step=step)
+    voxels = images.without_label_map.voxels
+    found = segment_images(network, voxels, training.batch_size, training.precision, step=step)
     return dice_scores(found, class_numbers(images), images.patients, images.classes)
 
 
@@ -126,7 +124,7 @@ def _trained(
 
     def validate(now: nn.Module) -> float:
         with watch.trace.phase(VALIDATE):
-            estimate = score(now, parts.validation, training.precision).dice.estimate
+            estimate = score(now, parts.validation, training).dice.estimate
         assert estimate is not None  # something is labelled in the validation images
         return estimate
 

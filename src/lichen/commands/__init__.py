@@ -8,9 +8,9 @@ from lichen.commands.cost import card, measure, predict, whatif
 from lichen.commands.judging import audit, quality, report, runs
 from lichen.commands.machine import doctor, slurm
 from lichen.commands.making import images, init, run, sample, train
+from lichen.commands.segmenting import segment
 from lichen.commands.selecting import select
 from lichen.commands.sharing import release
-from lichen.commands.segmenting import segment
 from lichen.commands.studying import study
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

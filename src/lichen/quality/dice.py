@@ -1,8 +1,8 @@
 """How well label maps agree with those that people drew: Dice's coefficient by class and patient (Dice, Ecology 1945).
 
 All images of a patient are one: what they have in common is added up before it is divided, so that a slice with two
-labelled voxels does not count as much as one with a thousand. A patient who has a class neither in truth nor in what was
-found says nothing of it and is left out for it.
+labelled voxels does not count as much as one with a thousand. A patient who has a class neither in truth nor in what
+was found says nothing of it and is left out for it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lichen.images.labels import background_class
 from lichen.statistics import Interval, mean
 
 if TYPE_CHECKING:
@@ -55,15 +56,13 @@ class DiceScores:
         }
 
 
-def dice_scores(
-    found: Tensor, truth: Tensor, patients: Sequence[str], classes: Sequence[int], background: int
-) -> DiceScores:
+def dice_scores(found: Tensor, truth: Tensor, patients: Sequence[str], classes: Sequence[int]) -> DiceScores:
     """Dice's coefficients of label maps ``found`` against the ``truth``, both (N, *S) numbers of ``classes``.
 
-    ``patients`` (N,) say whose the images are; ``background`` is the value that does not count.
+    ``patients`` (N,) say whose the images are.
     """
     who, owner = np.unique(np.asarray(patients), return_inverse=True)
-    numbers = [number for number, value in enumerate(classes) if value != background]
+    numbers = [number for number, value in enumerate(classes) if value != background_class(classes)]
     both, either = np.zeros((len(who), len(numbers))), np.zeros((len(who), len(numbers)))
     for column, number in enumerate(numbers):
         ours, theirs = found == number, truth == number

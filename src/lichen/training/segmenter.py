@@ -1,8 +1,8 @@
 """The training of a segmenter, top to bottom: until it improves no more on patients that it does not learn from.
 
 As in ``loop``, step k is a pure function of the state before it and of (seed, images seen), so that a resumed run
-computes the same bits. It is a loop of its own because what it keeps is another thing: no moving average but the weights
-of the best look, and the looks decide when it ends.
+computes the same bits. It is a loop of its own because what it keeps is another thing: no moving average but the
+weights of the best look, and the looks decide when it ends.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def better(best: Best | None, images_seen: int, network: nn.Module, dice: float)
 def soft_dice_loss(logits: Tensor, maps: Tensor, background: int) -> Tensor:
     """1 - Dice of probabilities, the mean over all classes but ``background``; a scalar.
 
-    Of ``logits`` (B, K, *S) and numbers of classes ``maps`` (B, *S). Milletari et al., arXiv 1606.04797, section 3, with
-    squares in the denominator; sums run over the whole batch, since a class may be absent from single images.
+    Of ``logits`` (B, K, *S) and numbers of classes ``maps`` (B, *S). Milletari et al., arXiv 1606.04797, section 3:
+    squares in the denominator. Sums run over the whole batch, since a class may be absent from single images.
     """
     classes = logits.shape[1]
     p = logits.softmax(1)

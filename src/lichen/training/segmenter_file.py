@@ -31,6 +31,11 @@ class SegmenterSpec(ImageSpec):
             raise ValueError(f"no segmenter draws {len(self.classes)} classes of {self.image_shape}")
         check_size(self.segmenter, size)
 
+    def refuse_absurd(self, values: int) -> None:
+        """Raise ValueError where the network needs more than a file of so many values: it may be endless."""
+        if self.segmenter.width * downsampling(self.segmenter) > values:
+            raise ValueError("a larger model than its weights")
+
     def build(self) -> nn.Module:
         """The untrained network: images (B, C - 1, *S) -> logits (B, K, *S)."""
         channels, classes = self.image_shape[0] - 1, len(self.classes)
@@ -60,9 +65,7 @@ def load_segmenter(path: Path, device: torch.device) -> Segmenter:
     tensors, about = load_tensors(path, "segmenter")
     try:
         spec = from_plain(SegmenterSpec, about["spec"])
-        # building a network larger than the file can fill may take for ever
-        if max(spec.segmenter.width, len(spec.classes)) > sum(tensor.numel() for tensor in tensors.values()):
-            raise ValueError("a larger model than its weights")
+        spec.refuse_absurd(sum(tensor.numel() for tensor in tensors.values()))
         with torch.device("meta"):
             network = spec.build()
     except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
