@@ -6,6 +6,7 @@ from lichen.report.formats import figure, plural
 from lichen.searching.gathered import Results
 from lichen.searching.wording import (
     QUALITIES,
+    capitalised,
     cost_words,
     ends_words,
     is_shown,
@@ -30,7 +31,7 @@ def answer(results: Results) -> tuple[str, str, str]:
         )
     take = f"{quality_words(choice.take, results)} for {cost_words(choice.take.cost_j, results)}. "
     sure = "good" if choice.is_judged else "unsure"
-    return f"Take {choice.take.label}", take[:1].upper() + take[1:] + _why(choice, results), sure
+    return f"Take {choice.take.label}", capitalised(take) + _why(choice, results), sure
 
 
 def _why(choice: Choice, results: Results) -> str:

@@ -95,7 +95,7 @@ def _configurations(results: Results) -> Table:
     ordered = sorted(range(len(results.configurations)), key=lambda at: _order(results.configurations[at]))
     cheapest = min((each.point[0] for each in results.configurations if not each.why_not), default=0.0)
     head = ("Configuration", "seeds trained", QUALITIES[results.search.quality], "CO2e", "energy", "cost")
-    more = ("loss + beta C", "PePR", "parameters", "memory", "copies, at most", "")
+    more = ("loss + beta C", "PePR", "parameters", "memory", "copies, at most")
     rows = [_configuration(at, cheapest, results) for at in ordered]
     kept = [column for column in range(len(head) + len(more)) if any(row[column].words for row in rows)]
     names = (*head, *more)
@@ -122,7 +122,7 @@ def _configuration(at: int, cheapest: float, results: Results) -> tuple[Cell, ..
     has_place = not each.why_not and cheapest > 0
     objective_range = None if objective is None else (objective.low, objective.high)
     return (
-        Cell(each.label),
+        Cell(each.label, _remark(each, results)),
         Cell(f"{len(each.trained)} of {len(each.candidates)}"),
         Cell("–") if each.quality.estimate is None else Cell(figure(each.quality.estimate), ends_words(each.quality)),
         *_cost_cells(each, results),
@@ -136,7 +136,6 @@ def _configuration(at: int, cheapest: float, results: Results) -> tuple[Cell, ..
         Cell(f"{parameters[0] / 1e6:.3g} M" if parameters else ""),
         Cell(f"{max(memory) / 1e9:.3g} GB" if memory else ""),
         Cell(f"{max(copies):.2%}" if copies else ""),
-        Cell(_remark(each, results)),
     )
 
 

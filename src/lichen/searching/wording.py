@@ -74,6 +74,11 @@ def percent(share: float) -> str:
     return f"{figure(100 * share, 2 if abs(share) < 1 else 3)} %"
 
 
+def capitalised(words: str) -> str:
+    """``words`` as a sentence begins; the rest of them as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def times(factor: float) -> str:
     """``16 times``."""
     return f"{figure(factor, 2 if factor < 100 else 3)} times"
