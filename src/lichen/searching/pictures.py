@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from lichen.carbon import Range
-from lichen.report.formats import GRAMS, JOULES, WATT_HOURS, Span, Unit, plural, unit_for
+from lichen.report.formats import GRAMS, JOULES, WATT_HOURS, Span, Unit, plural, quantity, unit_for
 from lichen.report.levels import Series, levels_chart
 from lichen.report.paths import Path, paths_chart
 from lichen.report.scatter import Kind, Mark, Row, scatter_chart
@@ -120,7 +120,8 @@ def _cut(results: Results) -> Picture | None:
     """Quality when the budget was spent, beside that of the same configuration trained until it was done."""
     if not results.cut or results.limits.candidate_j is None:
         return None
-    budget = cost_words(Range(*[results.limits.candidate_j] * 3), results)
+    costs, limit_j = _Costs(results), results.limits.candidate_j
+    budget = quantity(limit_j * costs.factor, costs.units)
     shown = [each for each in results.configurations if each.trained or any(c.cut for c in each.candidates)]
     labels = dict(zip(map(id, shown), short_labels(shown), strict=True))
     by_settings = {id(other): each for each in shown for other in results.cut if other.settings == each.settings}
