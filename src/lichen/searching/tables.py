@@ -134,7 +134,7 @@ def _configuration(at: int, cheapest: float, results: Results) -> tuple[Cell, ..
         Cell("" if score is None else figure(score)),
         Cell(f"{parameters[0] / 1e6:.3g} M" if parameters else ""),
         Cell(f"{max(memory) / 1e9:.3g} GB" if memory else ""),
-        Cell(f"{max(copies):.2%}" if copies else ""),
+        Cell(percent(max(copies)) if copies else ""),
     )
 
 
