@@ -26,8 +26,8 @@ def candidate(
     """One that is done, or refused where it has no quality."""
     found = None
     if quality is not None:
-        ends = (None, None) if half is None else (quality - half, quality + half)
-        found = Measured(quality, *ends, cost_j or 0.0)
+        low, high = (None, None) if half is None else (quality - half, quality + half)
+        found = Measured(quality, low, high, cost_j or 0.0)
     cost = None if cost_j is None else Range(cost_j, cost_j, cost_j)
     return Candidate(
         f"width-{width:g}-seed-{seed}",
@@ -101,7 +101,8 @@ def test_candidates_that_differ_in_the_seed_alone_are_one_configuration_with_stu
 
 def test_a_single_candidate_keeps_the_interval_of_its_own_test_images() -> None:
     (one,) = configurations([candidate(8, 0.7, 10.0, half=0.05)], NOTHING)
-    assert (one.quality.low, one.quality.high) == (pytest.approx(0.65), pytest.approx(0.75))
+    assert one.quality.low == pytest.approx(0.65)
+    assert one.quality.high == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(
