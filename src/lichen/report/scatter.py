@@ -12,14 +12,13 @@ from lichen.report.charts import WIDTH, figure_of, line, text
 from lichen.report.formats import Span, Unit
 from lichen.report.scales import Scale, line_scale, tick_label
 
-Kind = Literal["taken", "front", "beaten", "broken", "cut"]
+Kind = Literal["taken", "front", "beaten", "broken"]
 """How a point is drawn; the key says it in words."""
 KEYS: dict[Kind, str] = {
     "taken": "to take",
     "front": "on the front",
     "beaten": "not on it",
     "broken": "breaks a limit",
-    "cut": "cut at the budget",
 }
 _LEFT, _RIGHT, _PLOT, _ROW = 56.0, 12.0, 224.0, 20.0
 _LETTER, _LINE = 6.2, 12.0
@@ -129,14 +128,13 @@ def _mark(mark: Mark, x: float, y: float, x_scale: Scale, y_scale: Scale, unit: 
 
 
 def _shape(kind: Kind, x: float, y: float) -> Markup:
-    """A disc in a ring, a disc, a ring, a struck square, a diamond: kinds differ without colour, too."""
+    """A disc in a ring, a disc, a ring, a struck square: kinds differ without colour, too."""
     shapes: dict[Kind, str] = {
         "taken": '<circle class="mark-ring taken" cx="{x:.1f}" cy="{y:.1f}" r="8"/>'
         '<circle class="mark taken" cx="{x:.1f}" cy="{y:.1f}" r="4.4"/>',
         "front": '<circle class="mark front" cx="{x:.1f}" cy="{y:.1f}" r="4.4"/>',
         "beaten": '<circle class="mark beaten" cx="{x:.1f}" cy="{y:.1f}" r="3.8"/>',
         "broken": '<path class="mark broken" d="M{x:.1f} {y:.1f}m-4-4h8v8h-8zl8 8m0-8l-8 8"/>',
-        "cut": '<path class="mark cut" d="M{x:.1f} {y:.1f}m0-5l5 5-5 5-5-5z"/>',
     }
     return Markup(shapes[kind]).format(x=x, y=y)  # noqa: S704 (our own shapes)
 
@@ -181,7 +179,7 @@ def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, 
 def _key(kinds: Sequence[Kind]) -> tuple[list[Markup], float]:
     """A sample and words for each kind, and the height they take."""
     marks: list[Markup] = []
-    x, y = 10.0, 12.0
+    x, y = 10.0, 14.0
     for kind in kinds:
         wide = 14 + _KEY_LETTER * len(KEYS[kind])
         if x > 10.0 and x + wide > WIDTH:

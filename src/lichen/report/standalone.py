@@ -32,12 +32,13 @@ text { fill: #1b241f; font-size: 12px; } .head { font-size: 14px; font-weight: 6
 .front-line { fill: none; stroke: #3f7256; stroke-width: 1.5; stroke-dasharray: 4 3; }
 .mark.taken, .mark.front { fill: #3f7256; } .mark-ring { fill: none; stroke: #3f7256; stroke-width: 1.6; }
 .mark.beaten { fill: #fff; stroke: #4d5a52; stroke-width: 1.6; }
-.mark.cut { fill: #fff; stroke: #b5651d; stroke-width: 1.6; } .mark.broken { fill: none; stroke: #9a3b2a; stroke-width: 1.5; }
+.mark.broken { fill: none; stroke: #9a3b2a; stroke-width: 1.5; }
 .aside { fill: none; stroke: #4d5a52; stroke-width: 1.6; } .aside-reach { stroke: #4d5a52; opacity: .5; }
 .error { stroke: #4d5a52; stroke-width: 1.2; opacity: .75; } .error.taken, .error.front { stroke: #3f7256; }
-.error.cut { stroke: #b5651d; } .error.broken { stroke: #9a3b2a; }
-.mark-label { font-size: 11.5px; } .mark-label.taken { font-weight: 700; }
-.mark-label.beaten, .mark-label.cut, .mark-label.broken { fill: #4d5a52; }
+.error.broken { stroke: #9a3b2a; }
+.mark-label { font-size: 11.5px; paint-order: stroke; stroke: #fff; stroke-width: 3; }
+.mark-label.taken { font-weight: 700; }
+.mark-label.beaten, .mark-label.broken { fill: #4d5a52; }
 """
 
 

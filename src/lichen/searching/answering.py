@@ -6,6 +6,7 @@ from lichen.report.formats import figure, plural
 from lichen.searching.gathered import Results
 from lichen.searching.wording import (
     QUALITIES,
+    capitalised,
     cost_words,
     ends_words,
     is_shown,
@@ -15,6 +16,7 @@ from lichen.searching.wording import (
     times,
 )
 from lichen.selection.answers import Choice
+from lichen.selection.front import difference_between
 from lichen.selection.objectives import least_objective
 
 
@@ -30,7 +32,7 @@ def answer(results: Results) -> tuple[str, str, str]:
         )
     take = f"{quality_words(choice.take, results)} for {cost_words(choice.take.cost_j, results)}. "
     sure = "good" if choice.is_judged else "unsure"
-    return f"Take {choice.take.label}", take[:1].upper() + take[1:] + _why(choice, results), sure
+    return f"Take {choice.take.label}", capitalised(take) + _why(choice, results), sure
 
 
 def _why(choice: Choice, results: Results) -> str:
@@ -43,17 +45,19 @@ def _why(choice: Choice, results: Results) -> str:
             "with several seeds to know."
         )
     if choice.take is choice.best:
-        return "It has the best figure, and every cheaper one is shown to be worse."
-    ratio = times(choice.best.point[0] / choice.take.point[0]) if choice.take.point[0] > 0 else "more"
+        cheaper = [each for each in results.configurations if not each.why_not and each.point[0] < choice.take.point[0]]
+        if not cheaper:
+            return "It has the best figure, and none is cheaper."
+        if all(is_shown(difference_between(each, choice.take)) for each in cheaper):
+            return "It has the best figure, and every cheaper one is shown to be worse."
+        return "It has the best figure, and no cheaper one is shown to be as good."
+    ratio = times(choice.best.point[0] / choice.take.point[0]) if choice.take.point[0] > 0 else "more than"
     others = len(choice.alike) - 2
-    more = (
-        f" {plural(others, 'other')} in between or dearer {'is' if others == 1 else 'are'} alike, too."
-        if others
-        else ""
-    )
+    more = f" Nor to {plural(others, 'other')}." if others else ""
+    ends = f" ({words})" if (words := ends_words(choice.difference, 2)) else ""
     return (
         f"No difference is shown to the best figure, {figure(choice.best.point[1])} of {choice.best.label}, which "
-        f"costs {ratio} as much: {_signed(choice.difference.estimate)} ({ends_words(choice.difference, 2)}).{more}"
+        f"costs {ratio} as much: {_signed(choice.difference.estimate)}{ends}.{more}"
     )
 
 
@@ -109,7 +113,7 @@ def _ends(results: Results) -> str | None:
     spread = f" ({ends_words(ends.cost_ratio, 2)})" if ends.cost_ratio.low is not None else ""
     gained = "" if ends.gain is None else f" for {percent(ends.gain)} more quality"
     doubt = "" if is_shown(ends.difference) else ", a difference that is not shown to be more than chance"
-    paper = " The paper found about 1,500 % for 1 %." if results.search.task == "segmentation" else ""
+    paper = " Selvan (2021) found about 1,500 % for 1 %." if results.search.task == "segmentation" else ""
     return (
         f"From {ends.cheapest.label}, the cheapest of the front, to {ends.best.label}, the best: "
         f"{times(factor)} the cost{spread}, {percent(factor - 1)} more,{gained}{doubt}.{paper}"
@@ -125,5 +129,5 @@ def _least(results: Results) -> str | None:
     least = [results.configurations[at].label for at in least_objective(open_ones)]
     if not least:
         return None
-    words = least[0] if len(least) == 1 else f"{' or '.join(least)}, depending on the place"
+    words = least[0] if len(least) == 1 else f"{', '.join(least[:-1])} or {least[-1]}, depending on the place"
     return f"Least loss + {results.search.beta:g} × kg CO2e (Selvan): {words}."

@@ -48,9 +48,12 @@ def notes(results: Results) -> tuple[str, ...]:
     cost = f"training and {plural(planned, 'image')} drawn" if planned else "training"
     several = any(len(each.candidates) > 1 for each in results.configurations)
     partly = any(0 < len(each.trained) < len(each.candidates) for each in results.configurations)
+    costs = (
+        f"Cost: {cost}. Grams: {where_words(results)}. Their range holds what the meter, the building and the place "
+        "leave open. That is the same for all candidates, and moves them together."
+    )
     return (
-        f"Cost: {cost}; grams {where_words(results)}. Their range holds what the meter, the building and the place "
-        "leave open. That is the same for all candidates, and moves them together.",
+        costs,
         _SEEDS if several else _ONE_SEED,
         _SHOWN,
         _NEXT,

@@ -6,18 +6,27 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from lichen.carbon import Range
-from lichen.report.formats import GRAMS, JOULES, WATT_HOURS, Span, Unit, plural, unit_for
+from lichen.report.formats import GRAMS, JOULES, WATT_HOURS, Span, Unit, plural, quantity, unit_for
 from lichen.report.levels import Series, levels_chart
 from lichen.report.paths import Path, paths_chart
 from lichen.report.scatter import Kind, Mark, Row, scatter_chart
 from lichen.report.standalone import Picture, charts_file
 from lichen.searching.gathered import Results
-from lichen.searching.wording import QUALITIES, cost_words, quality_words, short_labels, varied_words, where_words
+from lichen.searching.wording import (
+    QUALITIES,
+    capitalised,
+    cost_words,
+    quality_words,
+    short_labels,
+    varied_words,
+    where_words,
+)
 from lichen.selection.front import Configuration, middle
 from lichen.selection.types import Candidate
 from lichen.statistics import Interval
 
 ENERGIES = (JOULES[0], *WATT_HOURS)
+_SHORT = 6
 STRIP: dict[str, str] = {"refused": "refused", "stopped": "stopped", "failed": "failed"}
 """States that have a cost and no quality, in the order of their rows."""
 
@@ -52,7 +61,7 @@ def _against_cost(results: Results) -> Picture | None:
     costs = _Costs(results)
     labels = dict(zip(map(id, results.configurations), short_labels(results.configurations), strict=True))
     marks = []
-    for each in (*results.cut, *results.configurations):
+    for each in results.configurations:
         if each.quality.estimate is None or each.cost_j is None:
             continue
         over_seeds = each.cost_over_seeds_j
@@ -60,13 +69,16 @@ def _against_cost(results: Results) -> Picture | None:
         y = Span(each.quality.low, each.quality.estimate, each.quality.high)
         words = f"{each.label}: {quality_words(each, results)} for {cost_words(each.cost_j, results)}"
         words += f"; {each.broken}" if each.broken else ""
-        marks.append(Mark(labels.get(id(each), ""), words, x, y, _kind(each, results)))
+        kind = _kind(each, results)
+        label = labels[id(each)]
+        has_room = kind in {"taken", "front"} or len(label) <= _SHORT  # long names of what is beaten hide the front
+        marks.append(Mark(label if has_room else "", words, x, y, kind))
     rows = [Row(words, tuple(_aside(state, costs, results))) for state, words in STRIP.items()]
     if not marks and not any(row.spans for row in rows):
         return None
     ends = [span.estimate or 0.0 for span in (*(mark.x for mark in marks), *(s for row in rows for _, s in row.spans))]
     name = QUALITIES[results.search.quality]
-    title = f"{name} against {costs.axis.replace('₂', '2')}"
+    title = f"{capitalised(name)} against {costs.axis}"
     chart = scatter_chart(
         marks,
         rows,
@@ -86,8 +98,6 @@ def _against_cost(results: Results) -> Picture | None:
 
 
 def _kind(each: Configuration, results: Results) -> Kind:
-    if each.is_cut:
-        return "cut"
     if each.broken:
         return "broken"
     if results.choice is not None and each is results.choice.take:
@@ -96,21 +106,22 @@ def _kind(each: Configuration, results: Results) -> Kind:
 
 
 def _aside(state: str, costs: _Costs, results: Results) -> Iterator[tuple[str, Span]]:
-    """Configurations without a quality that have such a candidate, at what training them would cost."""
+    """Candidates that ended so, at what training them would have cost."""
     for each in results.configurations:
-        ended = [candidate for candidate in each.candidates if candidate.state == state]
-        if ended and not each.trained and each.expected_j is not None:
-            span = costs.span(each.expected_j)
-            where = Span(span.low, span.top if span.estimate is None else span.estimate, span.high)
-            reason = f": {ended[0].reason}" if ended[0].reason else ""
-            yield f"{each.label}, {cost_words(each.expected_j, results)} by forecast, {state}{reason}", where
+        for candidate in each.candidates:
+            if candidate.state == state and candidate.cost_j is not None:
+                span = costs.span(candidate.cost_j)
+                reason = f": {candidate.reason}" if candidate.reason else ""
+                words = f"{each.label}, seed {candidate.seed}, {cost_words(candidate.cost_j, results)} by forecast"
+                yield f"{words}, {state}{reason}", span
 
 
 def _cut(results: Results) -> Picture | None:
     """Quality when the budget was spent, beside that of the same configuration trained until it was done."""
     if not results.cut or results.limits.candidate_j is None:
         return None
-    budget = cost_words(Range(*[results.limits.candidate_j] * 3), results)
+    costs, limit_j = _Costs(results), results.limits.candidate_j
+    budget = quantity(limit_j * costs.factor, costs.units)
     shown = [each for each in results.configurations if each.trained or any(c.cut for c in each.candidates)]
     labels = dict(zip(map(id, shown), short_labels(shown), strict=True))
     by_settings = {id(other): each for each in shown for other in results.cut if other.settings == each.settings}
@@ -154,7 +165,7 @@ def _learning(results: Results) -> Picture | None:
     name = QUALITIES[results.search.quality]
     budget_j = results.limits.candidate_j
     cut_j = budget_j if any(each.cut for each in results.candidates) else None
-    title = f"{name} while training, against {costs.axis.replace('₂', '2')}"
+    title = f"{capitalised(name)} while training, against {costs.axis}"
     chart = paths_chart(
         paths,
         name="learning",
@@ -165,7 +176,8 @@ def _learning(results: Results) -> Picture | None:
         unit=costs.unit([path.points[-1][0] for path in paths]),
         level=None if cut_j is None else (cut_j * costs.factor, "budget"),
     )
-    footer = f"Cross: stopped there. One seed of each configuration, and all that were stopped. {_origin(results)}"
+    drawn = "Cross: stopped there. Grey: other configurations. One seed of each, and all that were stopped."
+    footer = f"{drawn} {_origin(results)}"
     return Picture("learning", title, chart, charts_file([(title, chart)], footer))
 
 
@@ -183,4 +195,4 @@ def _end(candidate: Candidate) -> Literal["done", "stopped", "open"]:
 
 
 def _origin(results: Results) -> str:
-    return f"{where_words(results)[:1].upper()}{where_words(results)[1:]}. {results.place.attribution}"
+    return f"{capitalised(where_words(results))}. {results.place.attribution}"

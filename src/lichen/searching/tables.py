@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lichen.carbon import Range, energy_text
+from lichen.carbon import Range, energy_range_text, energy_text, number
 from lichen.report.formats import figure
 from lichen.searching.gathered import Results
 from lichen.searching.wording import (
@@ -19,7 +19,6 @@ from lichen.searching.wording import (
     more_words,
     percent,
     states_words,
-    times,
 )
 from lichen.selection.answers import Step
 from lichen.selection.front import Configuration, middle
@@ -94,8 +93,8 @@ def _configurations(results: Results) -> Table:
     """Every configuration, the cheapest first; columns that nothing is known for are left out."""
     ordered = sorted(range(len(results.configurations)), key=lambda at: _order(results.configurations[at]))
     cheapest = min((each.point[0] for each in results.configurations if not each.why_not), default=0.0)
-    head = ("Configuration", "seeds trained", QUALITIES[results.search.quality], "CO2e", "energy", "cost")
-    more = ("loss + beta C", "PePR", "parameters", "memory", "copies, at most", "")
+    head = ("Configuration", "seeds trained", QUALITIES[results.search.quality], "CO2e", "energy", "times the cheapest")
+    more = ("loss + beta C", "PePR", "parameters", "memory", "copies, at most")
     rows = [_configuration(at, cheapest, results) for at in ordered]
     kept = [column for column in range(len(head) + len(more)) if any(row[column].words for row in rows)]
     names = (*head, *more)
@@ -122,11 +121,11 @@ def _configuration(at: int, cheapest: float, results: Results) -> tuple[Cell, ..
     has_place = not each.why_not and cheapest > 0
     objective_range = None if objective is None else (objective.low, objective.high)
     return (
-        Cell(each.label),
+        Cell(each.label, _remark(each, results)),
         Cell(f"{len(each.trained)} of {len(each.candidates)}"),
         Cell("–") if each.quality.estimate is None else Cell(figure(each.quality.estimate), ends_words(each.quality)),
         *_cost_cells(each, results),
-        Cell(times(each.point[0] / cheapest) if has_place else ""),
+        Cell(number(each.point[0] / cheapest, 2) if has_place else ""),
         Cell("")
         if objective is None or objective_range is None
         else Cell(figure(objective.estimate))
@@ -135,8 +134,7 @@ def _configuration(at: int, cheapest: float, results: Results) -> tuple[Cell, ..
         Cell("" if score is None else figure(score)),
         Cell(f"{parameters[0] / 1e6:.3g} M" if parameters else ""),
         Cell(f"{max(memory) / 1e9:.3g} GB" if memory else ""),
-        Cell(f"{max(copies):.2%}" if copies else ""),
-        Cell(_remark(each, results)),
+        Cell(percent(max(copies)) if copies else ""),
     )
 
 
@@ -150,7 +148,7 @@ def _cost_cells(each: Configuration, results: Results) -> tuple[Cell, Cell]:
     over_seeds = each.cost_over_seeds_j
     if over_seeds.low is None or over_seeds.high is None:
         return carbon, Cell(energy[0])
-    return carbon, Cell(energy[0], f"{energy_text(max(over_seeds.low, 0.0))} to {energy_text(over_seeds.high)}")
+    return carbon, Cell(energy[0], energy_range_text(max(over_seeds.low, 0.0), over_seeds.estimate, over_seeds.high))
 
 
 def _remark(each: Configuration, results: Results) -> str:

@@ -14,6 +14,7 @@ from lichen.searching.notes import PEPR, SELVAN, notes
 from lichen.searching.pictures import pictures
 from lichen.searching.tables import Table, tables
 from lichen.searching.wording import (
+    capitalised,
     grams_words,
     joules_words,
     percent,
@@ -46,6 +47,8 @@ class View:
     answers: tuple[str, ...]
     """One sentence each."""
     pictures: tuple[Picture, ...]
+    where: str
+    """Place, month, year and PUE of the grams."""
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
     sources: tuple[str, ...]
@@ -64,6 +67,7 @@ def view_of(results: Results) -> View:
         tiles=tuple(_tiles(results)),
         answers=tuple(words for _, words in answers(results)),
         pictures=pictures(results),
+        where=capitalised(where_words(results)),
         tables=tables(results),
         notes=notes(results),
         sources=(SELVAN, PEPR),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lichen.carbon import PUE_RANGE, Range, energy_range_text, energy_text, grams_range_text, grams_text, place_text
+from lichen.carbon import (
+    PUE_RANGE,
+    Range,
+    energy_range_text,
+    energy_text,
+    grams_range_text,
+    grams_text,
+    number,
+    place_text,
+)
 from lichen.report.formats import figure, plural
 from lichen.searching.definition import QualityName
 from lichen.searching.gathered import Results
@@ -71,12 +80,17 @@ def grams_words(carbon_g: Range) -> tuple[str, str]:
 
 def percent(share: float) -> str:
     """A share as it is said: ``1.1 %``, ``1,520 %``."""
-    return f"{figure(100 * share, 2 if abs(share) < 1 else 3)} %"
+    return f"{number(100 * share, 2 if abs(share) < 1 else 3)} %"
+
+
+def capitalised(words: str) -> str:
+    """``words`` as a sentence begins; the rest of them as they are."""
+    return words[:1].upper() + words[1:]
 
 
 def times(factor: float) -> str:
     """``16 times``."""
-    return f"{figure(factor, 2 if factor < 100 else 3)} times"
+    return f"{number(factor, 2 if factor < 100 else 3)} times"
 
 
 def where_words(results: Results) -> str:

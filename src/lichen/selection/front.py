@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from lichen.carbon import Range
+from lichen.carbon import Range, number
 from lichen.selection.types import Candidate, Direction, Limits, Setting
 from lichen.statistics import Interval, difference, difference_of_intervals, mean
 
@@ -172,7 +172,8 @@ def _broken(group: Sequence[Candidate], limits: Limits) -> str:
     if len(rates) < len(trained):
         return "no audit says how many of its images may be copies"  # a synthetic image is a suspect until then
     if max(rates) > limits.copy_rate:
-        return f"up to {max(rates):.2%} of its images may be copies, and {limits.copy_rate:.2%} are allowed"
+        most, allowed = number(100 * max(rates)), number(100 * limits.copy_rate)
+        return f"up to {most} % of its images may be copies, and {allowed} % are allowed"
     return ""
 
 
