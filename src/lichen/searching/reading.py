@@ -112,15 +112,18 @@ def _dimension(space: Fields, name: str, node: yaml.Node, start: Settings, metho
 def _choices(space: Fields, name: str, node: yaml.SequenceNode, start: Settings) -> Choices:
     if not node.value:
         raise space.wrong(node, f"{name} has no values, so the space is empty", fix="give one or more")
+    if len(node.value) > MOST_CANDIDATES:
+        raise space.wrong(node, f"{name} has {len(node.value)} values; {MOST_CANDIDATES} are most", fix="give fewer")
     found: dict[str, yaml.Node] = {}
-    made: list[Settings] = []
+    made: set[Settings] = set()
     for item in node.value:
         texts = space.texts_of(item, name)
         called = texts if isinstance(texts, str) else "x".join(texts)
-        made.append(_try(space, name, item, start))
-        if called in found or made[-1] in made[:-1]:
+        config = _try(space, name, item, start)
+        if called in found or config in made:
             raise space.wrong(item, f"{name} has {called} twice", fix="delete one of the two")
         found[called] = item
+        made.add(config)
     return Choices(name, tuple(found.values()), tuple(found))
 
 

@@ -86,8 +86,7 @@ class Judgement:
         enough = (
             len(self.observed) >= self.least if candidate.state == "waiting" else len(candidate.curve) >= LEAST_POINTS
         )
-        rival = self._rival(candidate)
-        if self.belief is None or rival is None or not enough:
+        if self.belief is None or not enough or (rival := self._rival(candidate)) is None:
             return ""
         chance = self.belief.better(self.row(candidate), self.row(rival), by=self.negligible)
         cost, spent = candidate.cost_j, rival.cost_j
