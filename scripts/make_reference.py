@@ -35,6 +35,7 @@ from lichen.options import (
     RunsOptions,
     SampleOptions,
     SegmentOptions,
+    SelectOptions,
     SlurmOptions,
     StudyOptions,
     WhatifOptions,
@@ -60,6 +61,7 @@ OPTIONS: dict[str, type] = {
     "card": CardOptions,
     "runs": RunsOptions,
     "study": StudyOptions,
+    "select": SelectOptions,
     "measure": MeasureOptions,
     "slurm": SlurmOptions,
     "doctor": DoctorOptions,
@@ -140,6 +142,15 @@ SEARCH_FOLDER = {
     "figures/learning.svg": "Quality over what was spent on training.",
     "results.csv": "A row for each candidate: settings, seed, state, quality, joules, grams, reason.",
     "search.json": "Everything for other programs; see below.",
+    "definition.yaml": "The search as it was asked for.",
+    "decisions.jsonl": "What was refused or stopped, one JSON object a line: when, why, and under which limits.",
+    "forecasts/<plan>.json": "What a kind of candidate was expected to take, from a probe.",
+    "energy-<host>-<process>.jsonl": "The energy of these probes.",
+    "runs/<candidate>/": "The run folder of a candidate, with its images if it makes any: not to be shared.",
+    "cuts/<candidate>.json": "What it could do when its budget was spent, where it went on.",
+    "settings/<candidate>.yaml": "All settings of a candidate, with the folder of its images.",
+    "logs/<candidate>.txt": "What its process said.",
+    "optuna.journal": "After `--method optuna`: Optuna's journal of trials.",
 }
 
 SEARCH = {
@@ -406,7 +417,7 @@ def _files() -> Iterator[str]:
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in STUDY.items()])
     yield "## Search folder"
     yield ""
-    yield "What `lichen select` says of a search, anew after each change."
+    yield "What `lichen select` keeps of a search, and says of it at its end."
     yield ""
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in SEARCH_FOLDER.items()])
     yield "## search.json"

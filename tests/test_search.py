@@ -291,7 +291,7 @@ def test_what_cannot_keep_the_budget_is_never_trained_and_a_budget_below_all_nam
 ) -> None:
     home = tmp_path / "search"
     small, large = (Terms(carbon=FRANCE, budget=EnergyBudgetConfig(energy_kwh=joules / 3.6e6)) for joules in (1, 50))
-    with pytest.raises(BudgetError, match=r"the cheapest candidate, width-4-seed-0, costs .* budget\.energy-kwh is"):
+    with pytest.raises(BudgetError, match=r"the cheapest candidate, width-4-seed-0, costs .* --budget\.energy-kwh is"):
         select(widths, home, small, per_width_j=10.0)
     assert not (home / "runs").exists()
     results = select(widths, home, large, per_width_j=10.0)

@@ -169,12 +169,13 @@ def _optuna() -> ModuleType:
 
 @contextmanager
 def _quiet(optuna: ModuleType) -> Iterator[None]:
-    """Without its own voice, and without warnings that parts of it may change."""
+    """Without its own voice, and without warnings that parts of it are new, or old: constraints by function until 7."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            for category in (optuna.exceptions.ExperimentalWarning, FutureWarning):
+                warnings.simplefilter("ignore", category)
             yield
     finally:
         optuna.logging.set_verbosity(before)
