@@ -34,6 +34,8 @@ from lichen.options import (
     RunOptions,
     RunsOptions,
     SampleOptions,
+    SegmentOptions,
+    SelectOptions,
     SlurmOptions,
     StudyOptions,
     WhatifOptions,
@@ -49,6 +51,7 @@ OPTIONS: dict[str, type] = {
     "images": ImagesOptions,
     "train": RunOptions,
     "sample": SampleOptions,
+    "segment": SegmentOptions,
     "audit": AuditOptions,
     "quality": QualityOptions,
     "release": ReleaseOptions,
@@ -58,6 +61,7 @@ OPTIONS: dict[str, type] = {
     "card": CardOptions,
     "runs": RunsOptions,
     "study": StudyOptions,
+    "select": SelectOptions,
     "measure": MeasureOptions,
     "slurm": SlurmOptions,
     "doctor": DoctorOptions,
@@ -128,6 +132,72 @@ STUDY = {
     "settings/<cell>.yaml": "All settings of a cell, with the folder of its images.",
     "outcomes/<cell>.json": "Its outcomes in full, kept because they take a while.",
     "logs/<cell>.txt": "What its process said.",
+}
+
+SEARCH_FOLDER = {
+    "report.html": "What to take and what it costs: charts, the front, every configuration. No image and no name.",
+    "search.md": "The same in Markdown, with tables to paste and the charts beside it.",
+    "figures/quality-against-cost.svg": "Configurations, the Pareto front, and what was refused or stopped.",
+    "figures/cut-at-budget.svg": "Quality at a budget for each candidate, beside that of training until done.",
+    "figures/learning.svg": "Quality over what was spent on training.",
+    "results.csv": "A row for each candidate: settings, seed, state, quality, joules, grams, reason.",
+    "search.json": "Everything for other programs; see below.",
+    "definition.yaml": "The search as it was asked for.",
+    "decisions.jsonl": "What was refused or stopped, one JSON object a line: when, why, and under which limits.",
+    "forecasts/<plan>.json": "What a kind of candidate was expected to take, from a probe.",
+    "energy-<host>-<process>.jsonl": "The energy of these probes.",
+    "runs/<candidate>/": "The run folder of a candidate, with its images if it makes any: not to be shared.",
+    "cuts/<candidate>.json": "What it could do when its budget was spent, where it went on.",
+    "settings/<candidate>.yaml": "All settings of a candidate, with the folder of its images.",
+    "logs/<candidate>.txt": "What its process said.",
+    "optuna.journal": "After `--method optuna`: Optuna's journal of trials.",
+}
+
+SEARCH = {
+    "lichen": "Version that wrote the file.",
+    "layout": "1: the layout of this file.",
+    "title": "Of the search's file.",
+    "task": "`segmentation` or `generation`.",
+    "quality": "`dice` or `kernel_distance`.",
+    "better": "`higher` or `lower`: which qualities are.",
+    "space": "The settings that are varied.",
+    "seeds": "With which each configuration is trained.",
+    "planned_images": "Synthetic images whose cost counts beside training.",
+    "beta": "Of the scalar objective loss + beta * kg CO2e.",
+    "limits": "Of a candidate (`candidate_j`, `peak_memory_bytes`, `copy_rate`) and of the search (`search_j`); "
+    "null: none.",
+    "zone": "Place of the electricity; null: unknown, and grams are ranges.",
+    "month": "Of the electricity; null: the year.",
+    "year": "Of the intensity's level.",
+    "g_per_kwh": "Intensity with `low`, `estimate`, `high`.",
+    "pue": "Power usage effectiveness; null: from 1 to 1.58.",
+    "attribution": "To be printed with the grams.",
+    "choice": "What to `take` and the `best` figure, by number of configuration; `alike`: not shown to be worse "
+    "than the best; `difference` of quality; `is_judged`: false where no interval says what is chance. null: "
+    "nothing to choose.",
+    "in_budget": "The same within `limits.candidate_j`; `cut`: as it was when the budget was spent. null: no "
+    "budget, or nothing fits.",
+    "nearly": "The cheapest configuration that reaches 99 % and 95 % of the best `quality` (101 % and 105 % of a "
+    "distance).",
+    "front": "The Pareto front by number of configuration, the cheapest first.",
+    "steps": "From each of the front to the next: `gain` of quality (share) with its `difference`, extra joules and "
+    "grams, and what the next 1 % of quality costs; null: the front ends before.",
+    "ends": "The cheapest and the best of the front: `cost_ratio`, `gain`, `difference`.",
+    "search_j": "What the search used.",
+    "search_g": "The same in grams of CO2e.",
+    "everything_j": "What training all candidates until done would use: measured where finished, forecast elsewhere.",
+    "saved_j": "What the search saved of that; below 0 where it used more.",
+    "saved_g": "The same in grams.",
+    "saved_share": "The same as a share of everything.",
+    "forecast": "How many candidates stand in `everything_j` by forecast.",
+    "unknown": "How many are not in it, because nothing is known of them.",
+    "rank_correlations": "Spearman's, of `parameters`, `operations` and `time` with the joules of training, over "
+    "configurations.",
+    "configurations": "Each with `settings`, its `candidates`, how many are `trained`, `quality` (over seeds), "
+    "`cost_j`, `cost_over_seeds_j`, `cost_g`, `expected_j` (with forecasts), `cut_quality` and `cut_cost_j`, "
+    "`objective`, `pepr`, and `why_not`: why it can be on no front.",
+    "candidates": "Each as it is known: settings, seed, state, joules, `curve` of (joules, quality), figures, reason.",
+    "provenance": "Python, platform and time.",
 }
 
 SIDECAR = {
@@ -345,6 +415,16 @@ def _files() -> Iterator[str]:
     yield "## Study folder"
     yield ""
     yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in STUDY.items()])
+    yield "## Search folder"
+    yield ""
+    yield "What `lichen select` keeps of a search, and says of it at its end."
+    yield ""
+    yield from _table(("file", "what it is"), [(f"`{name}`", words) for name, words in SEARCH_FOLDER.items()])
+    yield "## search.json"
+    yield ""
+    yield "Figures with an interval have `estimate`, `low`, `high`, and where they are means `n`, the seeds."
+    yield ""
+    yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in SEARCH.items()])
     yield "## Sidecar of a synthetic image"
     yield ""
     yield from _table(("field", "meaning"), [(f"`{name}`", words) for name, words in SIDECAR.items()])

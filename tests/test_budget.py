@@ -181,7 +181,7 @@ def test_training_stops_with_a_checkpoint_before_the_budget_is_broken_and_goes_o
         with steadily_drawing(clock, folder.path, limits) as watch:
             average = watched(
                 recipe,
-                RunConfig(),
+                (),
                 folder,
                 watch,
                 lambda state, log, step, stop: train(

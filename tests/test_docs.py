@@ -4,7 +4,7 @@ Every ``console`` block of README.md and docs/*.md is executed, in the order in 
 that looks like a checkout and holds small images made from phantoms. Commands are executed as they stand but for one
 thing: what trains (``./demo``, ``lichen run``, ``lichen train``) gets the settings of tests/tiny.yaml besides, by
 ``--config`` or, where the command has a ``--config`` of its own, as options, and trains on still fewer images, so that
-it takes seconds.
+it takes seconds. A block of text that begins with the name of a YAML file is that file.
 """
 
 from __future__ import annotations
@@ -137,6 +137,8 @@ class Reader:
                     words = affordable(command.words)
                     by_lichen = Path(words[0]).name == "lichen"
                     yield from self._run(words if by_lichen else ["bash", "-c", shlex.join(words)], command.codes)
+            elif block.language == "text" and (name := re.match(r"# ([a-z]+\.yaml)\n", block.text)):
+                (self.folder / name[1]).write_text(block.text, encoding="utf-8")
             elif block.language == "python":
                 yield from self._run([sys.executable, "-c", block.text], {0})
 

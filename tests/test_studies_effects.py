@@ -8,18 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lichen.studies.effects import (
-    Claim,
-    Interval,
-    difference,
-    difference_of_intervals,
-    mean,
-    rank_correlation,
-    ratio,
-    share,
-    trend,
-    verdict,
-)
+from lichen.statistics import Interval, difference, difference_of_intervals, mean, rank_correlation, ratio, share
+from lichen.studies.effects import Claim, trend, verdict
 
 T_2 = 4.302652729911275
 """Student's 97.5 % quantile with two degrees of freedom."""

@@ -24,7 +24,7 @@ from lichen.quality.frechet import squared_frechet
 from lichen.quality.scaling import standardisation
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
-from lichen.studies.effects import Interval
+from lichen.statistics import Interval
 from lichen.studies.memorised import Correlations, Outcomes, outcomes_of
 from lichen.watch import watching
 from made_audits import IMAGE, PATIENT, made_audit

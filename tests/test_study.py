@@ -19,7 +19,7 @@ from lichen import cli
 from lichen.config import CarbonConfig, RunConfig
 from lichen.errors import ConfigError, RunError
 from lichen.runs import RunFolder
-from lichen.studies import effects
+from lichen.statistics import rank_difference
 from lichen.studies.cells import cells_of
 from lichen.studies.counting import on_paper
 from lichen.studies.definition import Statement, Study
@@ -204,10 +204,10 @@ def test_a_trend_looks_at_the_usual_levels_of_all_else() -> None:
 
 def test_ranks_that_follow_exactly_beat_ranks_that_are_reversed_by_two() -> None:
     joules = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    found = effects.rank_difference(joules, [10 * value for value in joules], joules[::-1])
+    found = rank_difference(joules, [10 * value for value in joules], joules[::-1])
     assert found.estimate == pytest.approx(2.0)
-    assert effects.rank_difference(joules, joules, joules).estimate == pytest.approx(0.0)
-    assert effects.rank_difference(joules[:3], joules[:3], joules[:3]).estimate is None
+    assert rank_difference(joules, joules, joules).estimate == pytest.approx(0.0)
+    assert rank_difference(joules[:3], joules[:3], joules[:3]).estimate is None
 
 
 def test_operations_grow_with_steps_images_and_voxels_as_arithmetic_says() -> None:

@@ -18,6 +18,7 @@ _LEVERS = {
     "autoencoder": "--autoencoder.images-seen",
     "diffusion": "--training.images-seen",
     "gan": "--training.images-seen",
+    "segmenter": "--training.images-seen",
     "denoise": "--sampling.count",
     "synthesise": "--sampling.count",
 }

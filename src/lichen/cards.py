@@ -25,10 +25,14 @@ from lichen.carbon import (
     model_card,
     sci,
 )
+from lichen.carbon.cards import WORK_OF_RUN
 from lichen.carbon.sci import FUNCTIONAL_UNIT, STANDARD
 from lichen.errors import CarbonError, RunError
 from lichen.files import write_json, write_text
 from lichen.footprint import SYNTHESIS
+from lichen.summary import is_segmentation
+
+_SEGMENTATION = "reading, training, validation and test"
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ def _account(summary: dict[str, Any]) -> Account:
         sources=tuple((part["component"], part["source"]) for part in parts if part["source"] != "absent"),
         absent=tuple(energy["absent"]),
         meters=tuple(energy["meters"]),
-        drawn=summary["sampling"]["count"],
+        drawn=0 if is_segmentation(summary) else summary["sampling"]["count"],
+        work=_SEGMENTATION if is_segmentation(summary) else WORK_OF_RUN,
         hardware=_hardware(summary["provenance"], energy["meters"]),
     )
 
@@ -117,6 +122,8 @@ def _score(summary: dict[str, Any], account: Account, embodied: Embodied | None)
     boundary = "one run: reading, training, synthesis, audit and quality; not the computers of those who use the images"
     if account.total is None or account.place is None:
         return None, _no_score("no energy was measured")
+    if is_segmentation(summary):
+        return None, _no_score("a segmentation releases no synthetic images")
     audit = summary["audit"]
     try:
         score = sci(
@@ -141,7 +148,8 @@ def _row(summary: dict[str, Any], account: Account, project: str | None) -> Emis
     total, place, provenance = account.total, account.place, summary["provenance"]
     iso3, country, region = _country(None if place is None else place.zone)
     g = None if total is None else total.carbon_g.estimate
-    identity = f"{summary['sampling']['checkpoint_sha256']} {summary['finished_at']}"
+    made = summary["provenance"]["command"] if is_segmentation(summary) else summary["sampling"]["checkpoint_sha256"]
+    identity = f"{made} {summary['finished_at']}"
     at = datetime.fromisoformat(summary["finished_at"]).astimezone(UTC)
     return EmissionsRow(
         energy_kwh=None if total is None else building_kwh(_bounds(total.energy_j), account.pue).estimate,

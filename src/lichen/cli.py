@@ -23,7 +23,7 @@ BUDGET_CODE = 4
 DEFECT_CODE = 70
 STOPPED_CODE = 143
 """Of a command that says by 0 that all is well with the images, when SIGTERM or SIGUSR1 ended it: nothing was said."""
-KEEPERS = frozenset({"run", "train", "sample", "audit", "study"})
+KEEPERS = frozenset({"run", "train", "sample", "segment", "audit", "study", "select"})
 """Commands that keep what is done, and go on from there."""
 JUDGES = frozenset({"audit", "release"})
 """Commands whose 0 is a verdict."""

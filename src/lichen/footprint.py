@@ -8,7 +8,7 @@ from typing import Any
 
 from lichen.carbon import Footprint, Range
 
-TRAINING = ("autoencoder", "encode", "diffusion", "gan")
+TRAINING = ("autoencoder", "encode", "diffusion", "gan", "segmenter", "validate")
 """Phases that are done once, however many images are drawn."""
 EACH_IMAGE = ("decode", "synthesise")
 """Phases that take the same for each image, however many steps the sampler has."""

@@ -18,13 +18,13 @@ from typing import Any, Literal
 
 from lichen.carbon import J_PER_KWH, Range, grams
 from lichen.carbon.codecarbon import cell
-from lichen.config import CarbonConfig, RunConfig
+from lichen.config import CarbonConfig
 from lichen.energy import read_traces
 from lichen.energy import total as total_energy
 from lichen.errors import LichenError
 from lichen.place import place_of
 from lichen.runs import RunFolder, find_runs
-from lichen.settings import load_settings
+from lichen.stored import stored_settings
 
 GroupBy = Literal["person", "project", "none"]
 Joules = tuple[float, float, float]
@@ -36,7 +36,7 @@ class RunRow:
 
     path: str
     state: str
-    """running, finished, unfinished, or damaged."""
+    """running, finished, cut (a segmentation that a budget ended), unfinished, or damaged."""
     label: str | None
     person: str | None
     project: str | None
@@ -45,6 +45,8 @@ class RunRow:
     energy_kwh: Range | None
     carbon_g: Range | None
     verdict: str | None
+    dice: float | None = None
+    """Of a segmentation, on its test patients."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,27 @@ def as_csv(rows: Sequence[RunRow]) -> str:
     table.writerow(
         [
             *("run", "state", "label", "person", "project", "at"),
-            *("energy_kwh_low", "energy_kwh", "energy_kwh_high", "co2e_g_low", "co2e_g", "co2e_g_high", "verdict"),
+            *(
+                "energy_kwh_low",
+                "energy_kwh",
+                "energy_kwh_high",
+                "co2e_g_low",
+                "co2e_g",
+                "co2e_g_high",
+                "verdict",
+                "dice",
+            ),
         ]
     )
     for row in rows:
         names = (row.path, row.state, row.label, row.person, row.project, row.at)
         figures = (*_bounds(row.energy_kwh), *_bounds(row.carbon_g))
-        table.writerow([*map(cell, names), *("" if x is None else f"{x:.6g}" for x in figures), cell(row.verdict)])
+        table.writerow([*map(cell, names), *map(_number, figures), cell(row.verdict), _number(row.dice)])
     return text.getvalue()
+
+
+def _number(figure: float | None) -> str:
+    return "" if figure is None else f"{figure:.6g}"
 
 
 def _bounds(figure: Range | None) -> tuple[float | None, ...]:
@@ -98,13 +113,14 @@ def _bounds(figure: Range | None) -> tuple[float | None, ...]:
 
 def _row(folder: RunFolder) -> RunRow:
     try:
-        config = load_settings(folder.config, RunConfig())
+        config = stored_settings(folder)
         summary = folder.read_summary()
         energy = _energy(folder, summary)
         carbon = _carbon(energy, config.carbon)
     except LichenError:
         return RunRow(str(folder.path), "damaged", None, None, None, None, None, None, None)
-    state = "finished" if summary is not None and summary.get("state") == "finished" else "unfinished"
+    told = _text(summary, "state")
+    state = told if told in {"finished", "cut"} else "unfinished"
     return RunRow(
         path=str(folder.path),
         state="running" if folder.is_locked() else state,
@@ -115,6 +131,7 @@ def _row(folder: RunFolder) -> RunRow:
         energy_kwh=None if energy is None else Range(*(joules / J_PER_KWH for joules in energy)),
         carbon_g=carbon,
         verdict=_text(summary and summary.get("audit"), "verdict"),
+        dice=_dice(summary),
     )
 
 
@@ -144,6 +161,14 @@ def _last_used(folder: RunFolder) -> str | None:
 def _text(found: Any, name: str) -> str | None:
     value = found.get(name) if isinstance(found, dict) else None
     return value if isinstance(value, str) else None
+
+
+def _dice(summary: dict[str, Any] | None) -> float | None:
+    try:
+        value = (summary or {})["segmentation"]["dice"]["estimate"]
+    except (KeyError, TypeError):
+        return None
+    return value if isinstance(value, float) else None
 
 
 def _total(name: str, rows: Sequence[RunRow]) -> Total:

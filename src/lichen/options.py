@@ -13,14 +13,17 @@ from lichen.config import (
     AuditConfig,
     BudgetConfig,
     CarbonConfig,
+    EnergyBudgetConfig,
     ImagesConfig,
     MemoryConfig,
     PhantomKind,
     RunConfig,
     SamplingConfig,
+    SegmentationConfig,
 )
 from lichen.errors import ConfigError
 from lichen.presets import PresetName
+from lichen.searching.definition import Method
 
 FeatureName = Literal["random-conv", "radiomics", "encoder"]
 """Features that need no file of weights."""
@@ -36,6 +39,23 @@ class RunOptions(RunConfig):
     """Settings to start from: 'demo' (minutes on a CPU) or 'standard' (a GPU); chosen for 2D or 3D by the images."""
     config: Path | None = None
     """YAML file of settings that replace the preset's; options on the command line replace both."""
+    json: bool = False
+    """Print the summary as JSON."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class SegmentOptions(SegmentationConfig):
+    """Train a network that draws label maps, and test it on other patients. The same command again resumes.
+
+    Patients are split in three, 60:20:20 by default: to train on, to choose the best weights and the end, and to test.
+    """
+
+    out: Path = Path("runs/segmentation")
+    """The run folder."""
+    config: Path | None = None
+    """YAML file of settings; options on the command line replace them."""
     json: bool = False
     """Print the summary as JSON."""
     quiet: bool = False
@@ -399,6 +419,41 @@ class StudyOptions:
     def folders(self) -> dict[str, Path]:
         """The folders of ``data`` by name."""
         return {name: Path(folder) for name, _, folder in (each.partition("=") for each in self.data)}
+
+
+@dataclass(frozen=True)
+class SelectOptions:
+    """Find the settings to take under a carbon budget: train what may be worth it, forecast and refuse the rest.
+
+    Each candidate's cost is forecast from some seconds of its real work. What cannot keep the budget, or is most likely
+    worse and dearer than another, is never trained, or stopped. The same command again resumes.
+
+    Exit code: 0 the search is over, 2 some candidates failed, 4 no candidate keeps the budget.
+    """
+
+    search: tyro.conf.Positional[Path]
+    """YAML file of the search: the task, the settings that differ, and what counts."""
+    out: Path | None = None
+    """The folder of the search; default: searches/NAME."""
+    data: Path | None = None
+    """Folder of images that all candidates learn from; default: as the file says, or phantoms."""
+    method: Method = "grid"
+    """'grid': all combinations; 'random'; 'optuna': its sampler for several objectives; needs lichen[search]."""
+    trials: int | None = None
+    """How many points of the space to try, with each seed; a grid tries all."""
+    seed: int = 0
+    """Seed of points at random and of Optuna's; those of candidates stand in the file."""
+    processes: int = 1
+    """How many candidates to work on at once; they share the cores."""
+    carbon: CarbonConfig = field(default_factory=CarbonConfig)
+    budget: EnergyBudgetConfig = field(default_factory=EnergyBudgetConfig)
+    search_budget: EnergyBudgetConfig = field(default_factory=EnergyBudgetConfig)
+    converge: bool = False
+    """Cut every candidate at its budget, then let it go on until it is done, so that both are shown."""
+    json: bool = False
+    """Print what was found as JSON."""
+    quiet: bool = False
+    """Show no progress."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from lichen.runs import RunFolder, now, read_lines, read_log
 from lichen.samplers import network_calls
 
 if TYPE_CHECKING:
+    import torch
+
     from lichen.audit import AuditResult
     from lichen.chain import Data, Quality
     from lichen.training.generator import Generator
@@ -51,7 +53,7 @@ def summarise(
         "sampling": _about_sampling(config, generator),
         "audit": result.as_summary(),
         "quality": {"kernel_distance": quality.distance and quality.distance.as_json()},
-        "provenance": _provenance(command, generator),
+        "provenance": provenance(command, generator.device),
     }
     return with_carbon(summary, config.carbon)
 
@@ -71,7 +73,7 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
         return grams((energy["low_j"], energy["energy_j"], energy["high_j"]), place, carbon.pue)
 
     total_g = in_grams(total)
-    released = summary["audit"]["tested"] - summary["audit"]["copies"]
+    released = 0 if is_segmentation(summary) else summary["audit"]["tested"] - summary["audit"]["copies"]
     measured = [phase for phase in phases if phase["low_j"] is not None]
     view = {
         "zone": place.zone,
@@ -90,6 +92,11 @@ def with_carbon(summary: dict[str, Any], carbon: CarbonConfig) -> dict[str, Any]
         "attribution": place.attribution,
     }
     return {**summary, "carbon": view, "footprint": _footprint(summary)}
+
+
+def is_segmentation(summary: dict[str, Any]) -> bool:
+    """Whether it is the summary of a segmentation, which makes no images."""
+    return summary.get("task") == "segmentation"
 
 
 def _duration_s(phases: list[dict[str, Any]]) -> float:
@@ -187,7 +194,8 @@ def _about_sampling(config: RunConfig, generator: Generator) -> dict[str, Any]:
     }
 
 
-def _provenance(command: str, generator: Generator) -> dict[str, Any]:
+def provenance(command: str, device: torch.device) -> dict[str, Any]:
+    """By which command, and on what."""
     import torch
 
     return {
@@ -195,6 +203,6 @@ def _provenance(command: str, generator: Generator) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
-        "device": str(generator.device),
+        "device": str(device),
         "threads": torch.get_num_threads(),
     }

@@ -51,25 +51,42 @@ class Watch:
         self._opened_s = self._asked_s = clock()
         self._longest_step_s = 0.0
 
-    def expect(self, ahead: Forecast, done: Mapping[str, float]) -> None:
+    def expect(self, ahead: Forecast, done: Mapping[str, float], *, may_end_early: bool = False) -> None:
         """From now on, bars show what it will be in all; ``done`` is what earlier processes did of each phase.
 
         Raises:
-            BudgetError: even the lower edge of the forecast breaks the budget.
+            BudgetError: even the lower edge of the forecast breaks the budget; of work that ``may_end_early`` that is
+                said, and it may begin.
         """
         self._outlook = Outlook(ahead, done)
-        warning = self.budget.check_plan(self.so_far(), self._elapsed_s(), ahead.remaining(done))
+        try:
+            warning = self.budget.check_plan(self.so_far(), self._elapsed_s(), ahead.remaining(done))
+        except BudgetError as error:
+            if not may_end_early:
+                raise
+            warning = f"{error.problem}: it ends there, unless it is done before"
         if warning is not None:
             self.tell(warning)
 
     @contextmanager
-    def phase(self, name: str, total: int, *, done: int = 0, may_stop: bool = True) -> Iterator[Progress]:
+    def phase(
+        self,
+        name: str,
+        total: int,
+        *,
+        done: int = 0,
+        may_stop: bool = True,
+        also: Sequence[str] = (),
+        own_pace_from: float = LEAST_SHARE,
+    ) -> Iterator[Progress]:
         """Measure everything inside as phase ``name``; the yielded ``Progress`` counts its ``total`` images.
 
-        ``done`` of them are done already. A spent budget ends the work at the next image with BudgetError, unless what
-        is inside asks ``over_budget`` itself and ``may_stop`` says so.
+        ``done`` of them are done already. Phases within are named in ``also`` if the forecast has them apart; the work
+        is judged by its own pace from a share ``own_pace_from`` on. A spent budget ends the work at the next image with
+        BudgetError, unless what is inside asks ``over_budget`` itself and ``may_stop`` says so.
         """
-        with self.trace.phase(name), self._bar(Progress(name, total, done=done), [name], may_stop) as progress:
+        bar = self._bar(Progress(name, total, done=done), [name, *also], may_stop, own_pace_from)
+        with self.trace.phase(name), bar as progress:
             yield progress
 
     @contextmanager
@@ -79,12 +96,14 @@ class Watch:
             yield progress
 
     @contextmanager
-    def _bar(self, progress: Progress, phases: Sequence[str], may_stop: bool) -> Iterator[Progress]:
+    def _bar(
+        self, progress: Progress, phases: Sequence[str], may_stop: bool, own_pace_from: float = LEAST_SHARE
+    ) -> Iterator[Progress]:
         progress.quiet, progress.note = self.quiet, lambda: self._note(progress)
         keep_budget = self.keep_budget()
         progress.after = keep_budget if may_stop else None
         if self._outlook is not None:
-            self._outlook.begin(phases, self.so_far())
+            self._outlook.begin(phases, self.so_far(), own_pace_from)
         with progress:
             yield progress
         if self._outlook is not None:

@@ -30,7 +30,7 @@ from lichen.carbon import (
     what_if,
 )
 from lichen.carbon.emissions import J_PER_KWH
-from lichen.config import CarbonConfig, RunConfig
+from lichen.config import CarbonConfig, RunConfig, SegmentationConfig
 from lichen.energy import read_sessions, read_traces
 from lichen.errors import CarbonError, RunError
 from lichen.files import write_text
@@ -38,8 +38,8 @@ from lichen.footprint import footprint_of
 from lichen.place import place_of
 from lichen.runs import RunFolder
 from lichen.samplers import network_calls
-from lichen.settings import load_settings
-from lichen.summary import energy_summary
+from lichen.stored import stored_settings
+from lichen.summary import energy_summary, is_segmentation
 
 if TYPE_CHECKING:
     from lichen.report import Bar
@@ -152,13 +152,19 @@ def what_if_of_run(
     folder = RunFolder(path)
     if not folder.config.is_file():
         raise RunError(f"{path} is no run folder", fix="give one that holds config.yaml; lichen runs lists them")
-    config = load_settings(folder.config, RunConfig())
-    footprint, has_steps = footprint_in(folder, config), config.objective is not None
+    config = stored_settings(folder)
+    footprint, drawing = footprint_in(folder, config), config if isinstance(config, RunConfig) else None
+    if drawing is None and (samples, steps, shared_over) != (None, None, None):
+        raise CarbonError(
+            f"{path} holds a segmentation, which draws no images", fix="leave --samples, --steps and --shared-over out"
+        )
+    has_steps = drawing is not None and drawing.objective is not None
     if steps is not None and not has_steps:
         raise CarbonError(f"the generator in {path} is a StyleGAN2, which draws without steps", fix="leave --steps out")
 
     def calls(count: int) -> int:
-        return network_calls(config.sampling.sampler, _at_least_two(count))
+        assert drawing is not None
+        return network_calls(drawing.sampling.sampler, _at_least_two(count))
 
     plan = Plan(images=samples, calls=None if steps is None else calls(steps), shared_over=shared_over)
     place, pue = place_of(carbon), carbon.pue
@@ -184,7 +190,7 @@ def what_if_of_run(
     )
 
 
-def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
+def footprint_in(folder: RunFolder, config: RunConfig | SegmentationConfig) -> Footprint:
     """Of a finished run as its summary counted it, or of one that has only trained so far.
 
     What was drawn after a run had finished is in neither the energy nor the number of images of its summary.
@@ -194,8 +200,8 @@ def footprint_in(folder: RunFolder, config: RunConfig) -> Footprint:
         found = footprint_of(
             phases,
             images=images,
-            network_calls=config.network_calls,
-            batch_size=config.sampling.batch_size,
+            network_calls=config.network_calls if isinstance(config, RunConfig) else 1,
+            batch_size=config.sampling.batch_size if isinstance(config, RunConfig) else 1,
         )
     if found is None:
         raise CarbonError(
@@ -226,7 +232,7 @@ def _phases(folder: RunFolder) -> tuple[list[dict[str, Any]], int]:
     if summary is None:
         phases = energy_summary(read_traces(folder.traces), read_sessions(folder.traces))["phases"]
         return phases, sum(1 for _ in folder.samples.glob("sample-*.json"))
-    return summary["energy"]["phases"], summary["sampling"]["count"]
+    return summary["energy"]["phases"], 0 if is_segmentation(summary) else summary["sampling"]["count"]
 
 
 def _months(footprint: Footprint, carbon: CarbonConfig, plan: Plan, table: Table) -> tuple[Outcome, ...]:

@@ -20,6 +20,13 @@ VERDICTS = {
     "inconclusive": "inconclusive: these images do not allow to say that there is no copy",
 }
 
+ENDS = {
+    "patience": "no longer better on other patients",
+    "length": "as long as planned",
+    "budget": "the budget is spent: repeat with a larger one to go on",
+}
+"""Why a segmenter was trained no longer."""
+
 
 def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
     """What a run did, cost and found."""
@@ -40,6 +47,33 @@ def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
         ("report", str(folder / "report.html")),
     ]
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
+
+
+def segmentation_lines(summary: dict[str, Any], folder: Path) -> str:
+    """What a segmentation did, cost and found."""
+    images, model, found = (summary[name] for name in ("images", "model", "segmentation"))
+    shape = " x ".join(map(str, images["shape"][1:]))
+    seen = f"{found['images_seen']:,} of at most {found['planned_images_seen']:,} images seen"
+    rows = [
+        ("images", f"{summary['label']}, grid {shape}: {_images(images, 'train')} to train on"),
+        ("", f"{_images(images, 'validation')} to choose by, {_images(images, 'test')} to test on"),
+        ("model", f"U-Net of width {model['width']}, {model['parameters'] / 1e6:.2f} M parameters"),
+        ("trained", f"{seen}; {ENDS[found['ended_by']]}; best after {found['best_images_seen']:,}"),
+        ("Dice", f"{_dice(found['dice'])}, mean over classes"),
+        *(("", f"{_dice(one['dice'])}, class {one['value']}") for one in found["classes"]),
+        ("energy", _energy(summary["energy"]["total"], summary["energy"]["phases"])),
+        ("carbon", _carbon(summary["carbon"])),
+        ("folder", str(folder)),
+    ]
+    return "\n".join(f"{name:<8} {text}" for name, text in rows)
+
+
+def _dice(found: dict[str, Any]) -> str:
+    """``0.853 (0.841 to 0.865, 25 patients)``."""
+    if found["estimate"] is None:
+        return "none: nobody has it"
+    span = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}, "
+    return f"{found['estimate']:.3f} ({span}{found['n']} patients)"
 
 
 def _model(model: dict[str, Any]) -> str:
@@ -147,16 +181,18 @@ def runs_table(rows: Sequence[RunRow], sums: Sequence[Total], root: Path) -> str
     if not rows:
         return f"no runs in {root}; make one with: lichen run --out {root / 'first'}"
     cells = [("run", "state", "energy", "CO2e", "verdict")]
-    cells += [
-        (printable(row.path), row.state, _kwh(row.energy_kwh), _grams(row.carbon_g), row.verdict or "not audited")
-        for row in rows
-    ]
+    cells += [(printable(row.path), row.state, _kwh(row.energy_kwh), _grams(row.carbon_g), _found(row)) for row in rows]
     cells.append(("", "", "", "", ""))
     for part in sums:
         unmeasured = f", {part.unmeasured} of them not measured" if part.unmeasured else ""
         state = f"{part.runs} runs{unmeasured}"
         cells.append((printable(part.name), state, _kwh(part.energy_kwh), _grams(part.carbon_g), ""))
     return _columns(cells)
+
+
+def _found(row: RunRow) -> str:
+    """The verdict of an audit, or the Dice of a segmentation."""
+    return row.verdict or ("not audited" if row.dice is None else f"Dice {row.dice:.3f}")
 
 
 def _kwh(figure: Range | None) -> str:

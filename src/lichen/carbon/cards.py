@@ -41,7 +41,8 @@ _HOW = {
     "estimated": "estimated, not measured, as use x watts typical of such hardware",
 }
 _IN_SHORT = {"counter": "from hardware counters", "polled": "from polled power", "estimated": "estimated, not measured"}
-_WHOLE = "the whole run (reading, training, synthesis and audit)"
+WORK_OF_RUN = "reading, training, synthesis and audit"
+"""What a run does that makes images."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Account:
     """What each meter says of itself."""
     drawn: int = 0
     """Synthetic images drawn."""
+    work: str = WORK_OF_RUN
+    """What was done and is in the sums."""
     hardware: str | None = None
     """What the networks ran on."""
 
@@ -113,7 +116,7 @@ def _source(account: Account) -> Iterable[str]:
     if total is None or place is None:
         yield "nothing was measured, so there is no figure"
         return
-    yield f"{_WHOLE.removeprefix('the ')} used {_energy(total.energy_j)}"
+    yield f"whole run ({account.work}) used {_energy(total.energy_j)}"
     yield f"energy of {', of '.join(f'{_joined(parts)} {_IN_SHORT[source]}' for source, parts in _by_source(account))}"
     if account.absent:
         yield f"a lower bound, without {_joined(account.absent)}"
@@ -147,7 +150,7 @@ def methods(account: Account, score: Sci | None = None) -> str:
 
 def _recorded(account: Account) -> Iterable[str]:
     ways = [f"{_joined(parts)} {_were(parts)} {_HOW[source]}" for source, parts in _by_source(account)]
-    yield f"Energy was recorded by {account.tool} over {_WHOLE}: {'; '.join(ways)}."
+    yield f"Energy was recorded by {account.tool} over the whole run ({account.work}): {'; '.join(ways)}."
     if "estimated" in dict(_by_source(account)):
         yield "Typical watts are based on Lannelongue et al. (2021)."
     if account.meters:

@@ -33,7 +33,7 @@ def train_stylegan2(
     probes = make_probes(config, data, lambda average: StyleGAN2(spec, average, sha256=""), None, watch)
     average = watched(
         recipe,
-        config,
+        config.training.mirror,
         folder,
         watch,
         lambda state, log, step, stop: train_against(

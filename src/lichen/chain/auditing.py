@@ -32,7 +32,7 @@ from lichen.images import (
 )
 from lichen.progress import Step
 from lichen.runs import RunFolder
-from lichen.settings import load_settings
+from lichen.stored import generator_settings
 from lichen.training.autoencoder import restored
 from lichen.training.generator import Generator, load_generator
 from lichen.watch import Watch
@@ -117,7 +117,7 @@ def audit_folders(options: AuditOptions, watch: Watch) -> Audited:
 def audit_with_run(run: RunFolder, options: AuditOptions, device: torch.device, watch: Watch) -> Audited:
     """The same, with the training and held-out patients of a ``run``, and with its autoencoder for the self-test."""
     check_scores(options.audit)
-    config = load_settings(run.config, RunConfig())
+    config = generator_settings(run)
     data = read_images(config, watch)
     sets = {"train": data.train, "reference": data.held_out}
     round_trip = None

@@ -9,15 +9,16 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from lichen.chain.measures import with_measures
-from lichen.config import RunConfig, TrainingConfig
+from lichen.config import RunConfig, SegmentationConfig, SegmentationTraining, TrainingConfig
 from lichen.errors import DependencyError, RunError
 from lichen.mirror import check_mirrors
 from lichen.runs import RunFolder
 from lichen.samplers import check_sampling
-from lichen.settings import dump_settings, flatten, load_settings
+from lichen.settings import dump_settings, flatten
+from lichen.stored import generator_settings, stored_settings
 from lichen.team import Team
 
-SHAPING = {"images", "model", "stylegan2", "autoencoder", "denoiser", "training"}
+SHAPING = {"images", "model", "stylegan2", "autoencoder", "denoiser", "segmenter", "training"}
 """Sections whose settings shape the weights: they cannot change once there are some."""
 
 
@@ -54,7 +55,7 @@ def begin(config: RunConfig, folder: RunFolder, team: Team) -> RunConfig:
     check_mirrors(config.training.mirror)
     check_sampling(config.sampling, config.objective)
     if config.memory.budget_gb is not None and has_weights(folder) and folder.config.exists():
-        config = with_measures(config, load_settings(folder.config, RunConfig()))
+        config = with_measures(config, generator_settings(folder))
     if team.leads:
         keep_config(config, folder)
     team.wait()
@@ -66,7 +67,7 @@ def has_weights(folder: RunFolder) -> bool:
     return any(path for path in folder.checkpoints.glob("*.safetensors") if not path.name.startswith("."))
 
 
-def keep_config(config: RunConfig, folder: RunFolder) -> None:
+def keep_config(config: RunConfig | SegmentationConfig, folder: RunFolder) -> None:
     """Write the settings into a new run folder; refuse in an old one what would make other weights or samples."""
     trained = has_weights(folder)
     if trained and not folder.config.exists():
@@ -75,7 +76,11 @@ def keep_config(config: RunConfig, folder: RunFolder) -> None:
             fix="bring its config.yaml back, or choose another folder with --out",
         )
     if folder.config.exists():
-        before = dict(flatten(load_settings(folder.config, RunConfig())))
+        stored = stored_settings(folder)
+        if type(stored) is not type(config):
+            kind = "a segmentation" if isinstance(stored, SegmentationConfig) else "a run that makes images"
+            raise RunError(f"{folder.path} holds {kind}", fix="choose another folder with --out")
+        before = dict(flatten(stored))
         sampled = any(folder.samples.glob("sample-*"))
         for name, value in flatten(config):
             section = name.partition(".")[0]
@@ -93,7 +98,7 @@ def _words(value: object) -> str:
 
 
 @contextmanager
-def at_work(config: TrainingConfig, team: Team) -> Iterator[torch.device]:
+def at_work(config: TrainingConfig | SegmentationTraining, team: Team) -> Iterator[torch.device]:
     """Set the number of threads and give the device to work on: in a team, each process its own GPU.
 
     Numbers below the smallest normal one count as 0 until the work is done: in training they come to be, and a CPU

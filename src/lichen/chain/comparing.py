@@ -14,7 +14,6 @@ from lichen.audit.checks import fingerprints, set_apart
 from lichen.chain.auditing import common_grid, load_samples, open_real
 from lichen.chain.data import check_bound, classes_of, read_images
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
-from lichen.config import RunConfig
 from lichen.errors import RunError
 from lichen.files import write_json
 from lichen.images import ImageSet, load_set, open_folder
@@ -30,7 +29,7 @@ from lichen.quality import (
 )
 from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
 from lichen.runs import RunFolder
-from lichen.settings import load_settings
+from lichen.stored import generator_settings
 from lichen.watch import Watch
 
 if TYPE_CHECKING:
@@ -136,9 +135,9 @@ def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.devi
     if not folder.exists():
         raise RunError(f"{run.path} has no samples", fix=f"draw some: lichen sample {run.path}")
     brought = _brought(options, device)
-    config = load_settings(run.config, RunConfig())
+    config = generator_settings(run)
     source, data = open_folder(folder), read_images(config, watch)
-    check_bound(data.train, run)
+    check_bound(run, data.train)
     with watch.phase("read", len(source.items)) as step:
         made = load_samples(source, data.train, config.images.window, step)
     not_seen = (*NOT_SEEN, *([] if config.images.window else [OWN_RANGE]), *([LABEL_MAPS] if made.classes else []))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from lichen.audit.checks import fingerprints, set_apart, without
-from lichen.config import RunConfig
+from lichen.config import ImagesConfig, RunConfig
 from lichen.errors import ConfigError, ImageError, RunError
 from lichen.files import write_text
 from lichen.images import (
     ImageSet,
+    Item,
     Skipped,
     Source,
     choose_size,
@@ -54,9 +57,21 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
             f"{source.label} leaves no patient held out, so nothing can be audited",
             fix="add patients, or raise --images.held-out-fraction",
         )
+    train, held_out = load_parts(images, source, size, (train_items, held_out_items), watch)
+    return _apart(Data(source, train, held_out), config, watch)
+
+
+def load_parts(
+    images: ImagesConfig, source: Source, size: tuple[int, ...], parts: Sequence[Sequence[Item]], watch: Watch
+) -> list[ImageSet]:
+    """Decode, normalise and grid the ``parts`` of a source, all with the channels of the first; say what is left out.
+
+    The parts hold items of their own each.
+    """
     if source.note:
         watch.tell(source.note)
-    with watch.phase("read", len(train_items) + len(held_out_items)) as step:
+    count, found = sum(map(len, parts)), list[ImageSet]()
+    with watch.phase("read", count) as step:
         load = partial(
             load_set,
             size=size,
@@ -68,16 +83,15 @@ def read_images(config: RunConfig, watch: Watch) -> Data:
             cache_dir=images.cache_dir,
             step=step,
         )
-        train_set = load(train_items)
-        data = Data(source, train_set, load(held_out_items, channels=train_set.voxels.shape[1]))
-    data = _apart(data, config, watch)
-    if data.skipped:
-        first, seen = data.skipped[0], len(train_items) + len(held_out_items) + len(source.skipped)
+        for items in parts:
+            found.append(load(items, channels=found[0].voxels.shape[1] if found else None))
+    skipped = (*source.skipped, *(skipped for part in found for skipped in part.skipped))
+    if skipped:
         watch.tell(
-            f"{len(data.skipped)} of {seen} images left out, listed in "
-            f"summary.json; the first is {first.name}: {first.reason}"
+            f"{len(skipped)} of {count + len(source.skipped)} images left out, listed in "
+            f"summary.json; the first is {skipped[0].name}: {skipped[0].reason}"
         )
-    return data
+    return found
 
 
 def _apart(data: Data, config: RunConfig, watch: Watch) -> Data:
@@ -118,28 +132,34 @@ def grid_of(config: RunConfig, source: Source) -> tuple[int, ...]:
     return size
 
 
-def bind_images(images: ImageSet, folder: RunFolder) -> None:
+def bind_images(folder: RunFolder, *parts: ImageSet) -> None:
     """Note which images shape the weights of a run folder; refuse others in it afterwards.
 
     Otherwise a folder whose images changed would be resumed as if nothing had happened, and patients already trained on
     could be called held out.
     """
     if not folder.images.exists():
-        write_text(folder.images, f"{images.sha256()}\n")
+        write_text(folder.images, f"{_sha256(parts)}\n")
     else:
-        check_bound(images, folder)
+        check_bound(folder, *parts)
 
 
-def check_bound(images: ImageSet, folder: RunFolder) -> None:
-    """Refuse images other than those that the weights of a run folder were trained on."""
+def check_bound(folder: RunFolder, *parts: ImageSet) -> None:
+    """Refuse images other than those that shaped the weights of a run folder."""
     try:
         bound = folder.images.read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError as error:
         raise RunError(
             f"{folder.path} does not say which images it was trained on", fix="repeat its lichen run command"
         ) from error
-    if bound != images.sha256():
+    if bound != _sha256(parts):
         raise RunError(
             f"the training images are not those that the run in {folder.path} was begun with",
             fix="bring the images back as they were, or choose another folder with --out",
         )
+
+
+def _sha256(parts: Sequence[ImageSet]) -> str:
+    """Of one set its own, of several that of theirs."""
+    each = [part.sha256() for part in parts]
+    return each[0] if len(each) == 1 else hashlib.sha256(" ".join(each).encode()).hexdigest()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -61,29 +63,63 @@ def look_ahead_of_samples(
 
 
 def _expect(work: Work, done: dict[str, float], kept: Path, device: torch.device, watch: Watch) -> None:
-    units = work.units()
-    if not units:
+    default = RunConfig()
+    no_part = {name: getattr(default, name) for name in ("images", "carbon", "budget", "probe")}
+    settings = dump_settings(replace(work.config, **no_part))
+    plan = Plan(work.units(), (settings, work.spec), partial(forecast, work, device, team=watch.team))
+    tell_ahead(plan, done, kept, device, watch)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Work that can be forecast."""
+
+    units: Mapping[str, int]
+    """How much of each phase there is to do."""
+    depends_on: tuple[object, ...]
+    """All else that a forecast depends on, but for the machine; what it is must show in its repr."""
+    probe: Callable[..., Forecast]
+    """(meters, after=callable) -> the forecast, from probes of the work; ``after`` may end them by an exception."""
+
+
+def tell_ahead(
+    plan: Plan,
+    done: Mapping[str, float],
+    kept: Path,
+    device: torch.device,
+    watch: Watch,
+    *,
+    may_end_early: bool = False,
+) -> None:
+    """Tell what the ``plan`` will take beyond what is ``done``; keep that in ``kept``, and hold it against the budget.
+
+    It is probed once, and anew if anything changes that it depends on.
+
+    Raises:
+        BudgetError: even the lower edge breaks the budget, unless the work ``may_end_early``; or it is spent already.
+    """
+    if not plan.units:
         return
-    plan = _plan(work, device, watch.team.size)
-    found = _kept(kept, plan)
+    key = _hash(plan, device, watch.team.size)
+    found = _kept(kept, key)
     watch.team.wait()  # all have looked before one writes
     if watch.team.any(found is None):
         with watch.trace.phase("probe"):
             keep_budget = watch.keep_budget()
             keep_budget()  # a budget that is spent already leaves nothing to forecast
-            meters = find_meters(whole_machine=watch.team.local_rank == 0)
-            found = forecast(work, device, meters, watch.team, after=keep_budget)
+            found = plan.probe(find_meters(whole_machine=watch.team.local_rank == 0), after=keep_budget)
         if watch.team.leads:
-            append_line(kept, {"at": now(), "plan": plan, "units": units, "forecast": asdict(found)})
+            append_line(kept, {"at": now(), "plan": key, "units": plan.units, "forecast": asdict(found)})
     assert found is not None
     ahead = found.remaining(done)
     time, energy = ahead.duration_s, ahead.energy
     joules = f"{energy_text(energy.energy_j)} ({energy_range_text(energy.low_j, energy.energy_j, energy.high_j)})"
     watch.tell(
-        f"forecast of what is to be done: {duration(time.estimate)} ({duration(time.low)} to {duration(time.high)})"
+        f"forecast of what is to be done{' at most' * may_end_early}: {duration(time.estimate)} "
+        f"({duration(time.low)} to {duration(time.high)})"
         + (f", {joules}, {watch.grams_of(energy)}" if energy.bounds_j() else "")
     )
-    watch.expect(found, done)
+    watch.expect(found, done, may_end_early=may_end_early)
 
 
 def _drawn(config: RunConfig, images: int) -> dict[str, float]:
@@ -92,12 +128,9 @@ def _drawn(config: RunConfig, images: int) -> dict[str, float]:
     return {"compile": compiled, "denoise": images * config.network_calls, "decode": images, "synthesise": images}
 
 
-def _plan(work: Work, device: torch.device, processes: int) -> str:
-    """What a forecast depends on, as a hash: it is made anew if any of it changes."""
-    default = RunConfig()
-    no_part = {name: getattr(default, name) for name in ("images", "carbon", "budget", "probe")}
-    config = replace(work.config, **no_part)
-    what = (dump_settings(config), work.spec, work.units(), str(device), processes, torch.get_num_threads())
+def _hash(plan: Plan, device: torch.device, processes: int) -> str:
+    """What a forecast depends on: it is made anew if any of it changes."""
+    what = (*plan.depends_on, plan.units, str(device), processes, torch.get_num_threads())
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 

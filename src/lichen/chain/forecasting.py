@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,11 +62,22 @@ def forecast(
     training, without exchanging gradients, and its share of the samples; the energy is that of all of them. ``after``
     is called after each piece of work, and may end the probe by an exception.
     """
-    units = work.units()
+    return probed(lambda bench: _phases(work, work.units(), bench), device, meters, team, after=after)
+
+
+def probed(
+    look: Callable[[Bench], Iterable[PhaseForecast]],
+    device: torch.device,
+    meters: tuple[Meter, ...],
+    team: Team = ALONE,
+    *,
+    after: Callable[[], None] = lambda: None,
+) -> Forecast:
+    """The forecast of the phases that ``look`` finds on a bench; for the rest see ``forecast``."""
     begun_s = time.perf_counter()
     with _as_if_nothing_happened(device), peak_memory(device) as peak, TemporaryDirectory(prefix="lichen-") as scratch:
         bench = Bench(device, meters, team, Path(scratch), after)
-        phases = _of_all(tuple(_phases(work, units, bench)), team)
+        phases = _of_all(tuple(look(bench)), team)
     sources = sorted({reading.source for meter in meters for reading in meter.read()})
     save_s = max(bench.saves_s.values(), default=0.0)
     return Forecast(phases, time.perf_counter() - begun_s, peak.bytes, save_s, tuple(sources))

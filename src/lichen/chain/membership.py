@@ -47,7 +47,7 @@ def membership_of_run(
         folder.generator, device, config.memory.budget_bytes, to="asking a generator for its patients (--model)"
     )
     data = read_images(config, watch)
-    check_bound(data.train, folder)
+    check_bound(folder, data.train)
     images = len(members_of(data, seed)) + len(data.held_out.names)
     with watch.phase("membership", images) as step:
         return membership_of(generator, data, seed=seed, step=step)

@@ -27,7 +27,7 @@ def train_generator(config: RunConfig, data: Data, folder: RunFolder, device: to
     """The finished generator of the run folder; trained first if it is not there yet."""
     team = watch.team
     if team.leads:
-        bind_images(data.train, folder)
+        bind_images(folder, data.train)
     if team.any(not folder.generator.exists()):
         spec = spec_of(config, tuple(data.train.voxels.shape[1:]), data.train.affine, data.source, data.train.classes)
         torch.manual_seed(mix_seed(config.training.seed, "weights"))
@@ -88,7 +88,7 @@ def train_autoencoder(
     recipe = recipe_for("autoencoder", config.autoencoder, config.training)
     return watched(
         recipe,
-        config,
+        config.training.mirror,
         folder,
         watch,
         lambda state, log, step, stop: train(
@@ -110,7 +110,7 @@ def train_denoiser(
     recipe = recipe_for("diffusion", config.training, config.training)
     return watched(
         recipe,
-        config,
+        config.training.mirror,
         folder,
         watch,
         lambda state, log, step, stop: train(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from lichen.config import AutoencoderConfig, MirrorName, RunConfig, TrainingConfig
+from lichen.config import AutoencoderConfig, MirrorName, TrainingConfig
 from lichen.mirror import mirroring
+from lichen.outlook import LEAST_SHARE
 from lichen.progress import Step
 from lichen.runs import RunFolder
 from lichen.stopping import Asked, Stopped, deferred
@@ -35,19 +36,26 @@ def recipe_for(phase: str, own: AutoencoderConfig | TrainingConfig, common: Trai
 
 def watched(
     recipe: Recipe,
-    config: RunConfig,
+    mirrors: tuple[MirrorName, ...],
     folder: RunFolder,
     watch: Watch,
     training: Callable[[Path, Log, Step, Asked], T],
+    *,
+    also: Sequence[str] = (),
+    own_pace_from: float = LEAST_SHARE,
 ) -> T:
     """What ``training`` (state, log, step, stop) returns; asked to stop, it ends after its step and saves its state.
+
+    The losses also go to the ``mirrors``. ``also`` names phases within, and from a share ``own_pace_from`` on the bar
+    believes the pace of the training at hand.
 
     Raises:
         BudgetError: the budget is spent; the state is saved.
     """
-    names: tuple[MirrorName, ...] = config.training.mirror if watch.team.leads else ()
+    names = mirrors if watch.team.leads else ()
     state = folder.training_state(recipe.phase)
-    bar = watch.phase(recipe.phase, recipe.images, done=min(images_seen(state), recipe.images), may_stop=False)
+    done = min(images_seen(state), recipe.images)
+    bar = watch.phase(recipe.phase, recipe.images, done=done, may_stop=False, also=also, own_pace_from=own_pace_from)
     with deferred() as stop, mirroring(names, folder) as mirror, bar as step:
 
         def log(record: Mapping[str, float | int | str]) -> None:

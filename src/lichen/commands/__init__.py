@@ -8,6 +8,8 @@ from lichen.commands.cost import card, measure, predict, whatif
 from lichen.commands.judging import audit, quality, report, runs
 from lichen.commands.machine import doctor, slurm
 from lichen.commands.making import images, init, run, sample, train
+from lichen.commands.segmenting import segment
+from lichen.commands.selecting import select
 from lichen.commands.sharing import release
 from lichen.commands.studying import study
 
@@ -18,6 +20,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": run,
     "train": train,
     "sample": sample,
+    "segment": segment,
     "audit": audit,
     "quality": quality,
     "release": release,
@@ -26,6 +29,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "card": card,
     "runs": runs,
     "study": study,
+    "select": select,
     "measure": measure,
     "slurm": slurm,
     "doctor": doctor,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lichen.arguments import parse
 
 if TYPE_CHECKING:
-    from lichen.config import ImagesConfig, RunConfig
+    from lichen.config import ImagesConfig, RunConfig, SegmentationConfig
     from lichen.options import PredictOptions, RunOptions
     from lichen.presets import PresetName
 
@@ -55,14 +55,22 @@ def preset_for(name: PresetName, images: ImagesConfig) -> RunConfig:
     return load_preset(name, open_source(images).spatial_dims)
 
 
-def stored_settings(run: Path) -> RunConfig | None:
-    """The settings in the run folder ``run``; None if it is none."""
-    from lichen.config import RunConfig
+def settings_of_run(run: Path) -> RunConfig | None:
+    """The settings in the run folder ``run``; None if it is none. Raises RunError for a segmentation."""
     from lichen.runs import RunFolder
-    from lichen.settings import load_settings
+    from lichen.stored import generator_settings
 
-    path = RunFolder(run).config
-    return load_settings(path, RunConfig()) if path.is_file() else None
+    folder = RunFolder(run)
+    return generator_settings(folder) if folder.config.is_file() else None
+
+
+def stored_settings(run: Path) -> RunConfig | SegmentationConfig | None:
+    """The settings in the folder ``run``, of a run or of a segmentation; None if it is neither."""
+    from lichen.runs import RunFolder
+    from lichen.stored import stored_settings
+
+    folder = RunFolder(run)
+    return stored_settings(folder) if folder.config.is_file() else None
 
 
 def as_typed(name: str, arguments: list[str]) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from lichen.arguments import parse
-from lichen.commands.common import show, stored_settings
+from lichen.commands.common import settings_of_run, show
 from lichen.team import joined
 
 
@@ -15,7 +15,7 @@ def audit(arguments: list[str]) -> int:
     from lichen.options import AuditOptions
 
     options = parse(AuditOptions, "audit", arguments)
-    stored = None if options.run is None else stored_settings(options.run)
+    stored = None if options.run is None else settings_of_run(options.run)
     if stored is not None:  # what the run said is the default
         default = AuditOptions(options.synthetic, options.out, audit=stored.audit, carbon=stored.carbon)
         options = parse(AuditOptions, "audit", arguments, default)
@@ -25,11 +25,11 @@ def audit(arguments: list[str]) -> int:
     from lichen.chain import at_work, audit_folders, audit_with_run, holding, membership_of_run
     from lichen.chain.auditing import check_out
     from lichen.chain.reviewing import make_review
-    from lichen.config import RunConfig, TrainingConfig
+    from lichen.config import TrainingConfig
     from lichen.report import write_audit_report
     from lichen.report.niivue import niivue_script
     from lichen.runs import RunFolder
-    from lichen.settings import load_settings
+    from lichen.stored import generator_settings
     from lichen.watch import watching
 
     # what cannot be had is said before the audit, and not after it
@@ -52,7 +52,7 @@ def audit(arguments: list[str]) -> int:
         known = None
         if options.model is not None and team.leads:
             folder = RunFolder(options.model)
-            known = membership_of_run(load_settings(folder.config, RunConfig()), folder, watch, device)
+            known = membership_of_run(generator_settings(folder), folder, watch, device)
         if not team.leads:
             return 0
         result, reviewed, seen, review = dataclasses.replace(audited.result, membership=known), None, "", None
@@ -89,7 +89,7 @@ def quality(arguments: list[str]) -> int:
     from lichen.options import QualityOptions
 
     options = parse(QualityOptions, "quality", arguments)
-    stored = None if options.run is None else stored_settings(options.run)
+    stored = None if options.run is None else settings_of_run(options.run)
     if stored is not None:  # what the run said is the default
         options = parse(QualityOptions, "quality", arguments, QualityOptions(run=options.run, carbon=stored.carbon))
     from lichen.chain import at_work, compare_folders, compare_with_run, holding
@@ -126,7 +126,7 @@ def report(arguments: list[str]) -> int:
     from lichen.options import ReportOptions
 
     options = parse(ReportOptions, "report", arguments)
-    stored = stored_settings(options.run)
+    stored = settings_of_run(options.run)
     if stored is not None:
         options = parse(ReportOptions, "report", arguments, ReportOptions(options.run, carbon=stored.carbon))
     from lichen.report import write_report

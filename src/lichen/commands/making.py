@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lichen.arguments import parse
-from lichen.commands.common import as_typed, preset_for, say, settings_of, show, stored_settings
+from lichen.commands.common import as_typed, preset_for, say, settings_of, settings_of_run, show
 from lichen.team import joined
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def sample(arguments: list[str]) -> int:
     from lichen.options import SampleOptions
 
     options = parse(SampleOptions, "sample", arguments)
-    stored, default = stored_settings(options.model), SampleOptions(options.model)
+    stored, default = settings_of_run(options.model), SampleOptions(options.model)
     if stored is not None:  # what the run said is the default
         default = SampleOptions(
             options.model,

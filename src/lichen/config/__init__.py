@@ -7,7 +7,7 @@ The same fields are the options of the command line (``--images.path DIR``), the
 from lichen.config.audit import AuditConfig
 from lichen.config.carbon import CarbonConfig
 from lichen.config.images import ImagesConfig, PhantomKind, Volumes
-from lichen.config.limits import BudgetConfig, MemoryConfig
+from lichen.config.limits import BudgetConfig, EnergyBudgetConfig, MemoryConfig
 from lichen.config.networks import (
     AutoencoderConfig,
     AutoencoderKind,
@@ -19,6 +19,7 @@ from lichen.config.networks import (
 )
 from lichen.config.run import LabelsConfig, RunConfig
 from lichen.config.sampling import SamplingConfig
+from lichen.config.segmentation import SegmentationConfig, SegmentationTraining, SegmenterConfig
 from lichen.config.training import Augmentation, MirrorName, Precision, ProbeConfig, TrainingConfig
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "CarbonConfig",
     "DenoiserConfig",
     "DenoiserKind",
+    "EnergyBudgetConfig",
     "ImagesConfig",
     "LabelsConfig",
     "MemoryConfig",
@@ -41,6 +43,9 @@ __all__ = [
     "ProbeConfig",
     "RunConfig",
     "SamplingConfig",
+    "SegmentationConfig",
+    "SegmentationTraining",
+    "SegmenterConfig",
     "StyleGAN2Config",
     "TrainingConfig",
     "Volumes",

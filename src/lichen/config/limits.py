@@ -44,3 +44,22 @@ class MemoryConfig:
     def budget_bytes(self) -> int | None:
         """The same in bytes."""
         return None if self.budget_gb is None else int(self.budget_gb * 10**9)
+
+
+@dataclass(frozen=True)
+class EnergyBudgetConfig:
+    """What one of several trainings, or all of them together, may use at most."""
+
+    carbon_g: float | None = None
+    """Grams of CO2e; the place must be known."""
+    energy_kwh: float | None = None
+    """Kilowatt-hours of the computer itself."""
+
+    def __post_init__(self) -> None:
+        for name in ("carbon_g", "energy_kwh"):
+            value = getattr(self, name)
+            if value is not None:
+                positive(f"budget.{name.replace('_', '-')}", value)
+
+    def __bool__(self) -> bool:
+        return self.carbon_g is not None or self.energy_kwh is not None

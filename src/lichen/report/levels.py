@@ -17,7 +17,7 @@ _KEY, _LETTER, _SPACING = 17.0, 5.9, 28.0
 _SHIFT = 7.0
 """Lines stand beside each other by this much, so that whiskers do not cover each other."""
 _LONGEST_LEVEL = 9
-_SHAPES = 5
+MOST_SERIES = 5
 """Lines that look different; more are hard to tell apart in any case."""
 
 
@@ -45,7 +45,7 @@ def levels_chart(
     The axis is logarithmic where all that is drawn is positive and spans more than a decade.
     """
     values = [end / unit.size for one in series for _, span in one.points for end in _ends(span)]
-    key, key_height = _key(series)
+    key, key_height = key_of([one.label for one in series])
     top, bottom = key_height + 26.0, key_height + 26.0 + _PLOT
     scale = line_scale(values or [0.0, 1.0], bottom, top)
     step = (WIDTH - _LEFT - _RIGHT) / max(len(levels), 1)
@@ -62,14 +62,14 @@ def levels_chart(
         drawn = [(middle[level], span) for level, span in one.points]
         path = "L".join(f"{x:.1f} {scale((span.estimate or 0.0) / unit.size):.1f}" for x, span in drawn)
         if len(drawn) > 1:
-            body.append(Markup('<path class="series series-{}" d="M{}"/>').format(number % _SHAPES, path))
+            body.append(Markup('<path class="series series-{}" d="M{}"/>').format(number % MOST_SERIES, path))
         for x, span in drawn:
             low, estimate, high = (None if end is None else scale(end / unit.size) for end in _three(span))
             if low is not None and high is not None:
-                body.append(line(f"spread series-{number % _SHAPES}", x, low, x, high))
-                body.extend(line(f"spread series-{number % _SHAPES}", x - 3, y, x + 3, y) for y in (low, high))
+                body.append(line(f"spread series-{number % MOST_SERIES}", x, low, x, high))
+                body.extend(line(f"spread series-{number % MOST_SERIES}", x - 3, y, x + 3, y) for y in (low, high))
             if estimate is not None:
-                body.append(_marker(number, x, estimate))
+                body.append(marker(number, x, estimate))
     kind = ", log scale" if scale.is_log else ""
     symbol = f" ({unit.symbol}{kind})" if unit.symbol else kind
     body.append(text("axis-title", 0, key_height + 11, f"{y_axis}{symbol}", "start"))
@@ -77,22 +77,22 @@ def levels_chart(
     return figure_of(name, title, description, bottom + 42, body)
 
 
-def _key(series: Sequence[Series]) -> tuple[list[Markup], float]:
-    """A sample and a name for each line, and the height they take; nothing for a single one without a name."""
+def key_of(labels: Sequence[str]) -> tuple[list[Markup], float]:
+    """A sample and a name for each line, and the height they take; nothing for a line without a name."""
     marks: list[Markup] = []
     x, y = 6.0, 11.0
-    for number, one in enumerate(series):
-        if not one.label:
+    for number, label in enumerate(labels):
+        if not label:
             continue
-        wide = 14 + _LETTER * len(one.label) + _SPACING
+        wide = 14 + _LETTER * len(label) + _SPACING
         if x > 6.0 and x + wide - _SPACING > WIDTH:
             x, y = 6.0, y + _KEY
-        marks += [_marker(number, x, y - 4), text("key", x + 11, y, one.label, "start")]
+        marks += [marker(number, x, y - 4), text("key", x + 11, y, label, "start")]
         x += wide
     return marks, y + 8 if marks else 0.0
 
 
-def _marker(number: int, x: float, y: float) -> Markup:
+def marker(number: int, x: float, y: float) -> Markup:
     """Circle, square, triangle, diamond, ring: lines differ without colour, too."""
     shapes = (
         '<circle class="dot series-0" cx="{x:.1f}" cy="{y:.1f}" r="3.6"/>',
@@ -101,7 +101,7 @@ def _marker(number: int, x: float, y: float) -> Markup:
         '<path class="dot series-3" d="M{x:.1f} {top:.1f}l4.2 4.2-4.2 4.2-4.2-4.2z"/>',
         '<circle class="dot ring series-4" cx="{x:.1f}" cy="{y:.1f}" r="3.4"/>',
     )
-    return Markup(shapes[number % _SHAPES]).format(x=x, y=y, left=x - 3.4, top=y - 3.8)  # noqa: S704 (our own shapes)
+    return Markup(shapes[number % MOST_SERIES]).format(x=x, y=y, left=x - 3.4, top=y - 3.8)  # noqa: S704 (our own shapes)
 
 
 def _ends(span: Span) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -26,7 +27,30 @@ text { fill: #1b241f; font-size: 12px; } .head { font-size: 14px; font-weight: 6
 .series-1 { stroke: #b5651d; } .dot.series-1 { fill: #b5651d; } .series-2 { stroke: #41619a; }
 .dot.series-2 { fill: #41619a; } .series-3 { stroke: #8a4a7d; } .dot.series-3 { fill: #8a4a7d; }
 .series-4 { stroke: #5b5b52; } .dot.ring { fill: #fff; stroke: #5b5b52; stroke-width: 1.8; }
+.level { stroke: #4d5a52; stroke-dasharray: 4 3; } .level-label { fill: #4d5a52; font-size: 10.5px; }
+.series-back { stroke: #4d5a52; opacity: .35; } .path-end { opacity: 1; stroke-width: 2; fill: none; }
+.front-line { fill: none; stroke: #3f7256; stroke-width: 1.5; stroke-dasharray: 4 3; }
+.mark.taken, .mark.front { fill: #3f7256; } .mark-ring { fill: none; stroke: #3f7256; stroke-width: 1.6; }
+.mark.beaten { fill: #fff; stroke: #4d5a52; stroke-width: 1.6; }
+.mark.broken { fill: none; stroke: #9a3b2a; stroke-width: 1.5; }
+.aside { fill: none; stroke: #4d5a52; stroke-width: 1.6; } .aside-reach { stroke: #4d5a52; opacity: .5; }
+.error { stroke: #4d5a52; stroke-width: 1.2; opacity: .75; } .error.taken, .error.front { stroke: #3f7256; }
+.error.broken { stroke: #9a3b2a; }
+.mark-label { font-size: 11.5px; paint-order: stroke; stroke: #fff; stroke-width: 3; }
+.mark-label.taken { font-weight: 700; }
+.mark-label.beaten, .mark-label.broken { fill: #4d5a52; }
 """
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart for a page, and the same as an SVG file of its own."""
+
+    name: str
+    """Also that of its file."""
+    title: str
+    chart: Markup
+    file: str
 
 
 def bars_file(groups: Sequence[tuple[str, Sequence[Bar]]], footer: str) -> str:

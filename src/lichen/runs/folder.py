@@ -57,6 +57,11 @@ class RunFolder:
         """The finished generator."""
         return self.checkpoints / "generator.safetensors"
 
+    @property
+    def segmenter(self) -> Path:
+        """The finished segmenter."""
+        return self.checkpoints / "segmenter.safetensors"
+
     def training_state(self, phase: str) -> Path:
         """What the training of ``phase`` goes on from."""
         return self.checkpoints / f"{phase}.state.safetensors"

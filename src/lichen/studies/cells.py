@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lichen.config import RunConfig
 from lichen.errors import ConfigError
+from lichen.plans import plan_of
 from lichen.studies.definition import Levels, Size, Study, Table
 
 MOST_CELLS = 10_000
@@ -37,15 +38,8 @@ class Cell:
     @property
     def plan(self) -> RunConfig:
         """Its settings without those that change nothing in how long it takes: runs of one plan cost the same."""
-        config, default = self.config, RunConfig()
-        return replace(
-            config,
-            images=replace(config.images, split_seed=0, patients=None),
-            denoiser=replace(config.denoiser, dropout=0.0),
-            training=replace(config.training, seed=0),
-            sampling=replace(config.sampling, seed=0),
-            audit=default.audit,
-        )
+        config = plan_of(self.config)
+        return replace(config, images=replace(config.images, patients=None))
 
 
 def cells_of(study: Study, size: Size, data: Mapping[str, Path], start: RunConfig) -> tuple[Cell, ...]:

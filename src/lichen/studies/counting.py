@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from lichen.config import RunConfig
 
-BACKWARD = 2
-"""The gradient takes about twice the arithmetic of the network itself: one product for inputs, one for weights."""
-
 
 @dataclass(frozen=True)
 class OnPaper:
@@ -29,9 +26,8 @@ def on_paper(config: RunConfig, image_channels: int = 1) -> OnPaper:
         ValueError: there is no size, or the networks do not fit it.
     """
     import torch
-    from torch import Tensor, nn
-    from torch.utils.flop_counter import FlopCounterMode
 
+    from lichen.models.counting import BACKWARD, flop
     from lichen.samplers import network_calls
     from lichen.training.specs import DiffusionSpec
 
@@ -42,19 +38,14 @@ def on_paper(config: RunConfig, image_channels: int = 1) -> OnPaper:
         (image_channels, *config.images.size), affine, config.autoencoder, config.denoiser, "v", is_phantom=True
     )
 
-    def count(network: nn.Module, *arguments: Tensor) -> int:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(*arguments)
-        return int(counter.get_total_flops())
-
     with torch.device("meta"):
         autoencoder, denoiser = spec.build()
         latent, image = torch.empty(1, *spec.latent_shape), torch.empty(1, *spec.image_shape)
-        call = count(denoiser, latent, torch.zeros(1, dtype=torch.long))
+        call = flop(denoiser, latent, torch.zeros(1, dtype=torch.long))
         encode, decode = 0, 0
         if config.autoencoder.kind != "none":
-            encode = count(autoencoder.get_submodule("encoder"), image)
-            decode = count(autoencoder.get_submodule("decoder"), latent)
+            encode = flop(autoencoder.get_submodule("encoder"), image)
+            decode = flop(autoencoder.get_submodule("decoder"), latent)
     seen = 0 if config.autoencoder.kind == "none" else config.autoencoder.images_seen
     calls = network_calls(config.sampling.sampler, config.sampling.steps)
     return OnPaper(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lichen.carbon import Range, Zone, load_table
-from lichen.studies.effects import Interval
+from lichen.statistics import Interval
 
 
 def places_apart() -> tuple[Interval, str]:

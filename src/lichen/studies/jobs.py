@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lichen.audit.result import EXIT_CODES
-from lichen.config import CarbonConfig, RunConfig
+from lichen.config import RunConfig
 from lichen.errors import RunError
 from lichen.files import write_json, write_text
+from lichen.plans import comparable
+from lichen.processes import ask_to_end, begin, is_going, last_words, lichen_command
 from lichen.runs import RunFolder
 from lichen.settings import dump_settings, load_settings
 from lichen.studies.cells import Cell
 from lichen.studies.definition import Kind
-
-LAST_WORDS = 2
-"""Lines of a failed run's output that are repeated; all of them are in its log."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class Job:
             done = summary is not None and summary.get("state") == "finished"
         if not (done and self.settings.exists()):
             return False
-        if _comparable(load_settings(self.settings, RunConfig())) != _comparable(self.cell.config):
+        if comparable(load_settings(self.settings, RunConfig())) != comparable(self.cell.config):
             raise RunError(
                 f"{self.folder.path} was made with other settings than the study now has",
                 fix="choose another folder with --out, or delete that run",
@@ -76,33 +72,23 @@ class Job:
         """Begin, or go on; ``threads`` are this process's share of the cores.
 
         Raises:
-            RunError: another process works on a forecast; a run finds that out by itself.
+            RunError: another process works on it.
         """
-        held = ExitStack()
-        if self.kind == "forecast":
-            held.enter_context(self.folder.lock())
         write_text(self.settings, dump_settings(self.cell.config))
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, threads // self.cell.processes))}
-        with self.log.open("ab") as log:
-            out = log if self.kind == "runs" else subprocess.PIPE
-            process = subprocess.Popen(self._command(), stdout=out, stderr=log, env=environment)
-        return Started(self, process, held)
+        out = None if self.kind == "runs" else subprocess.PIPE
+        process = begin(self._command(), self.log, threads // self.cell.processes, out=out)
+        return Started(self, process)
 
     def last_words(self) -> str:
         """The end of what the run said."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
-        return " ".join(line.strip() for line in lines[-LAST_WORDS:]) or "it said nothing"
+        return last_words(self.log)
 
     def _command(self) -> list[str]:
         if self.kind == "forecast":
             words = ["predict", "--config", str(self.settings), "--json"]
         else:
             words = ["run", "--config", str(self.settings), "--out", str(self.folder.path)]
-        if self.cell.processes == 1:
-            return [sys.executable, "-m", "lichen", *words, "--quiet"]
-        team = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self.cell.processes}"]
-        return [sys.executable, *team, "-m", "lichen", "--", *words, "--quiet"]
+        return lichen_command([*words, "--quiet"], self.cell.processes)
 
 
 @dataclass(frozen=True)
@@ -111,8 +97,6 @@ class Started:
 
     job: Job
     process: subprocess.Popen[bytes]
-    held: ExitStack
-    """The lock of the folder, if the process does not hold it itself."""
 
     def ended(self, timeout_s: float) -> int | None:
         """Its exit code, None while it works; a forecast is kept when it ends well."""
@@ -123,15 +107,11 @@ class Started:
         code = self.process.returncode
         if self.job.kind == "forecast" and code == 0:
             write_json(self.job.forecast, json.loads(out))
-        self.held.close()
         return code
 
     def stop(self) -> None:
         """Ask it to save and end, and wait until it has."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.communicate()
-        self.held.close()
+        ask_to_end(self.process)
 
 
 def said_its_verdict(code: int) -> bool:
@@ -141,10 +121,4 @@ def said_its_verdict(code: int) -> bool:
 
 def is_busy(job: Job) -> bool:
     """Whether another process works on the cell."""
-    return job.folder.is_locked()
-
-
-def _comparable(config: RunConfig) -> str:
-    """Settings as text, but for those that change no figure: where images lie, how fast it goes, at which place."""
-    images, training = replace(config.images, path=None, cache_dir=None), replace(config.training, threads=None)
-    return dump_settings(replace(config, images=images, training=training, carbon=CarbonConfig()))
+    return is_going(job.log) or job.folder.is_locked()

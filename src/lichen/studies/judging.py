@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from lichen import statistics
+from lichen.statistics import Interval
 from lichen.studies import effects
 from lichen.studies.definition import (
     AgainstTable,
@@ -22,7 +24,7 @@ from lichen.studies.definition import (
     Table,
     TrendOver,
 )
-from lichen.studies.effects import Interval, Verdict
+from lichen.studies.effects import Verdict
 from lichen.studies.electricity import months_apart, places_apart
 from lichen.studies.outcomes import Values
 
@@ -71,7 +73,7 @@ def judge(statement: Statement, cells: Sequence[Found], tables: Mapping[str, Tab
         interval = _contrast(chosen, statement.outcome, measure)
     elif isinstance(measure, Mean):
         usual = tables[statement.table].usual(statement.at)
-        interval = effects.mean([_mean(of_seed, statement.outcome, usual) for of_seed in _by_seed(chosen)])
+        interval = statistics.mean([_mean(of_seed, statement.outcome, usual) for of_seed in _by_seed(chosen)])
     elif isinstance(measure, AgainstTable):
         interval = _tables_apart(statement, measure.table, cells, tables)
     elif isinstance(measure, TrendOver):
@@ -95,7 +97,7 @@ def _tables_apart(statement: Statement, other: str, cells: Sequence[Found], tabl
         ]
         for name in (statement.table, other)
     ]
-    return effects.ratio(*sides)
+    return statistics.ratio(*sides)
 
 
 def points(plot: Plot, cells: Sequence[Found], study: Study, tables: Mapping[str, Table]) -> tuple[Point, ...]:
@@ -123,8 +125,8 @@ def points(plot: Plot, cells: Sequence[Found], study: Study, tables: Mapping[str
 def center(figures: Sequence[Number], unit: str) -> Interval:
     """The mean of the seeds; of joules and seconds, which differ by factors, the geometric one."""
     if unit in {"J", "s"} and all(figure is None or figure > 0 for figure in figures):
-        return effects.ratio(figures, [1.0] * len(figures))
-    return effects.mean(figures)
+        return statistics.ratio(figures, [1.0] * len(figures))
+    return statistics.mean(figures)
 
 
 def _levels(table: Table, factor: str | None) -> list[Choice]:
@@ -160,7 +162,7 @@ def _contrast(cells: Sequence[Found], outcome: str, contrast: Contrast) -> Inter
         ]
         for side, values in zip(sides, zip(*pairs, strict=True) if pairs else ((), ()), strict=True):
             side.append(average(values) if values else None)
-    return (effects.difference if contrast.scale == "difference" else effects.ratio)(*sides)
+    return (statistics.difference if contrast.scale == "difference" else statistics.ratio)(*sides)
 
 
 def _averages(scale: Scale) -> Callable[[Sequence[float]], Number]:
@@ -184,8 +186,8 @@ def _rank(cells: Sequence[Found], outcome: str, measure: RankWith) -> Interval:
         return [_mean(of_levels, name, {}) for of_levels in by_levels.values()]
 
     if measure.less is None:
-        return effects.rank_correlation(figures(outcome), figures(measure.other))
-    return effects.rank_difference(figures(outcome), figures(measure.other), figures(measure.less))
+        return statistics.rank_correlation(figures(outcome), figures(measure.other))
+    return statistics.rank_difference(figures(outcome), figures(measure.other), figures(measure.less))
 
 
 def _by_seed(cells: Sequence[Found]) -> list[list[Found]]:

@@ -32,7 +32,7 @@ from lichen.quality.frechet import frechet_distance
 from lichen.quality.scaling import standardisation
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
-from lichen.studies.effects import Interval, share
+from lichen.statistics import Interval, share
 from lichen.watch import watching
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _images_of(folder: RunFolder) -> Images | None:
         with TemporaryDirectory(prefix="lichen-") as elsewhere:  # a trace of its own
             with watching(Path(elsewhere), config.carbon, quiet=True) as watch:
                 data = read_images(config, watch)
-            check_bound(data.train, folder)
+            check_bound(folder, data.train)
             synthetic = load_samples(samples, data.train, config.images.window, silent)
     except LichenError:
         return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from lichen import __version__
 from lichen.files import write_text
+from lichen.report.markdown import markdown_cell, markdown_table
 from lichen.report.templates import render
 from lichen.studies.results import Results
 from lichen.studies.view import View, view_of
@@ -25,14 +25,14 @@ def as_markdown(view: View) -> str:
     """The same in Markdown, with the charts beside it in ``figures/``."""
     lines = [f"# {view.title}", "", f"{view.subtitle}. {view.summary}".strip(), ""]
     for picture in view.pictures:
-        lines += [f"![{_cell(picture.title)}](figures/{picture.name}.svg)", ""]
+        lines += [f"![{markdown_cell(picture.title)}](figures/{picture.name}.svg)", ""]
     if view.judged:
         head = ("statement", "source", "measured here", "effect", "95 % interval", "verdict")
         rows = [(j.words, j.source, j.asks, j.effect, j.ends, f"**{j.verdict}**") for j in view.judged]
-        lines += ["## Verdicts", "", *_table(head, rows), ""]
+        lines += ["## Verdicts", "", *markdown_table(head, rows), ""]
     lines += ["## Outcomes", "", "Mean of the seeds with its 95 % interval; – where there is none.", ""]
     for arms in view.arms:
-        lines += [f"### {arms.title}", "", *_table(arms.head, arms.rows), ""]
+        lines += [f"### {arms.title}", "", *markdown_table(arms.head, arms.rows), ""]
     for title, items in (
         ("What the figures rest on", view.notes),
         ("Not tested", view.not_tested),
@@ -42,11 +42,3 @@ def as_markdown(view: View) -> str:
         if items:
             lines += [f"## {title}", "", *(f"- {item}" for item in items), ""]
     return "\n".join([*lines, view.attribution, ""])
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    return [f"| {' | '.join(map(_cell, row))} |" for row in (head, ("---",) * len(head), *rows)]
-
-
-def _cell(words: str) -> str:
-    return " ".join(words.replace("|", "\\|").split())

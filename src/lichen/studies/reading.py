@@ -11,6 +11,7 @@ import yaml
 
 from lichen.config import RunConfig
 from lichen.errors import ConfigError
+from lichen.fields import Fields
 from lichen.settings import compose
 from lichen.studies.definition import (
     AgainstTable,
@@ -33,7 +34,6 @@ from lichen.studies.definition import (
     Table,
     TrendOver,
 )
-from lichen.studies.fields import Fields
 from lichen.studies.outcomes import known_outcomes
 
 VERSION = 1

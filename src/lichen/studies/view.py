@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
-
 from lichen.carbon import energy_range_text, energy_text, grams_range_text, grams_text, place_text
 from lichen.report.formats import JOULES, WATT_HOURS, Span, Unit, duration, figure, plural, unit_for
 from lichen.report.levels import Series, levels_chart
-from lichen.report.standalone import charts_file
+from lichen.report.standalone import Picture, charts_file
+from lichen.statistics import Interval
 from lichen.studies.definition import AgainstTable, Contrast, Electricity, Mean, Outcome, Plot, TrendOver
-from lichen.studies.effects import Interval
 from lichen.studies.judging import Finding, Found, center
 from lichen.studies.places import elsewhere
 from lichen.studies.results import Results
@@ -24,18 +22,6 @@ FLOP = (Unit("GFLOP", 1e9), Unit("TFLOP", 1e12), Unit("PFLOP", 1e15), Unit("EFLO
 UNITS = {"J": (JOULES[0], *WATT_HOURS), "s": SECONDS, "B": BYTES, "FLOP": FLOP}
 """By base unit, ascending; a figure of another unit is shown as it is."""
 TONES = {"supports": "good", "contradicts": "bad", "undecided": "unsure"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A chart of a study."""
-
-    name: str
-    """Also that of its file."""
-    title: str
-    chart: Markup
-    file: str
-    """The same as an SVG file of its own."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,8 +21,7 @@ from lichen.studies.page import write_pages
 from lichen.studies.planning import Expected, expect_all, total
 from lichen.studies.results import Results, gather, write
 from lichen.studies.running import Ended, run_jobs
-
-LINE_EVERY_S = 60.0
+from lichen.telling import Lines
 
 
 def run_study(
@@ -75,25 +72,19 @@ def run_study(
     return results, failed
 
 
-class _Teller:
+class _Teller(Lines):
     """Says what goes on: a line for each run that ended, and one a minute in between."""
 
     def __init__(self, runs: int, done: int, *, quiet: bool) -> None:
-        self._runs, self._done, self._quiet = runs, done, quiet
+        super().__init__("study", quiet=quiet)
+        self._runs, self._done = runs, done
         self._left: dict[str, Expected | None] = {}
         self._at_once, self._carbon = 1, CarbonConfig()
         self._expected_s = self._taken_s = 0.0
         self._ended = 0
-        self._told_s = self._begun_s = time.monotonic()
-
-    def tell(self, words: str) -> None:
-        if not self._quiet:
-            print(f"study: {words}", file=sys.stderr, flush=True)  # noqa: T201 (the command line's own voice)
-        self._told_s = time.monotonic()
 
     def begin(self, left: dict[str, Expected | None], at_once: int, carbon: CarbonConfig) -> None:
         self._left, self._at_once, self._carbon = dict(left), at_once, carbon
-        self._begun_s = time.monotonic()
         if left and self._done:
             self.tell(f"{self._done} of {self._runs} runs are there already")
 
@@ -108,11 +99,11 @@ class _Teller:
         self.tell(f"{self._done}/{self._runs}  {name}: {came}{self._time_left()}{self._grams(found)}")
 
     def waiting(self) -> None:
-        if time.monotonic() - self._told_s > LINE_EVERY_S:
+        if self.is_due():
             self.tell(f"{self._done}/{self._runs}{self._time_left()}")
 
     def reading(self, _: int) -> None:
-        if time.monotonic() - self._told_s > LINE_EVERY_S:
+        if self.is_due():
             self.tell("reading what was found")
 
     def _time_left(self) -> str:

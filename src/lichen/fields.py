@@ -1,4 +1,4 @@
-"""The nodes of a study's file, read strictly: an unknown, lacking or repeated key names file and line."""
+"""The nodes of a YAML file that is more than settings, read strictly: what is wrong names file and line."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class Fields:
     """A mapping with known keys; ``what`` it describes is said in errors."""
 
     def __init__(self, node: yaml.Node, path: Path, what: str, known: Sequence[str] = ()) -> None:
-        self._node, self.path, self.what, self._known = node, path, what, known
+        self._node, self.path, self.what = node, path, what
         self._values: dict[str, yaml.Node] = {}
+        self._keys: dict[str, yaml.Node] = {}
         if not isinstance(node, yaml.MappingNode):
             raise self.wrong(node, f"{what} must be a list of 'name: value' lines")
         for key, value in node.value:
@@ -28,9 +29,9 @@ class Fields:
                 raise located(path, key, f"{what} has no {name}", fix=f"did you mean {near}?")
             if name in self._values:
                 raise located(path, key, f"{what} has {name} twice", fix="delete one of the two")
-            self._values[name] = value
+            self._keys[name], self._values[name] = key, value
 
-    def wrong(self, node: yaml.Node, problem: str, fix: str = "see docs/how-to.md, Studies") -> ConfigError:
+    def wrong(self, node: yaml.Node, problem: str, fix: str = "see docs/how-to.md") -> ConfigError:
         """An error at ``node``."""
         return located(self.path, node, problem, fix=fix)
 
@@ -41,6 +42,10 @@ class Fields:
     def node(self, name: str) -> yaml.Node | None:
         """What stands at ``name``; None where nothing does."""
         return self._values.get(name)
+
+    def key(self, name: str) -> yaml.Node:
+        """Where ``name`` itself stands; KeyError where it does not."""
+        return self._keys[name]
 
     def required(self, name: str) -> yaml.Node:
         """What stands at ``name``."""

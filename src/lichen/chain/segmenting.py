@@ -1,0 +1,175 @@
+"""A segmentation from end to end: train until it improves no more, then test, with the energy of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from lichen.chain.begin import at_work, holding, keep_config
+from lichen.chain.data import bind_images, classes_of
+from lichen.chain.expecting import tell_ahead
+from lichen.chain.parts import Parts, class_numbers, grid_of, open_labelled, read_parts, split_in_three
+from lichen.chain.segmenting_ahead import PHASE, TEST, VALIDATE, SegmentationWork
+from lichen.chain.segmenting_summary import Outcome, summarise
+from lichen.chain.watched import watched
+from lichen.config import SegmentationConfig, SegmentationTraining
+from lichen.energy import Forecast, find_meters, read_traces, total
+from lichen.errors import BudgetError
+from lichen.images import MOST_PEEKED, ImageSet, Source, load_set
+from lichen.outlook import LEAST_SHARE
+from lichen.progress import Step, silent
+from lichen.quality.dice import DiceScores, dice_scores
+from lichen.runs import RunFolder
+from lichen.seeds import mix_seed
+from lichen.stopping import Asked
+from lichen.team import ALONE
+from lichen.training.loop import Log
+from lichen.training.segmenter import (
+    EndedBy,
+    Looking,
+    Trained,
+    better,
+    ended_by,
+    segment_images,
+    state_of,
+    train_segmenter,
+)
+from lichen.training.segmenter_file import Segmenter, SegmenterSpec, save_segmenter
+from lichen.training.state import images_seen
+from lichen.watch import Watch, watching
+
+
+def segment(config: SegmentationConfig, folder: RunFolder, *, command: str, quiet: bool = False) -> dict[str, Any]:
+    """Train a segmenter in ``folder`` and test it; return the summary. Repeating it resumes.
+
+    A budget that is reached ends the training: the best weights so far are tested, and the summary's state is "cut".
+    The same with a larger budget goes on from there.
+
+    Raises:
+        LichenError: something that was given cannot be used; what is in the folder stays as it was.
+        BudgetError: the budget was spent before training.
+    """
+    with holding(folder, ALONE), at_work(config.training, ALONE) as device:
+        keep_config(config, folder)
+        with watching(folder.path, config.carbon, quiet=quiet, budget=config.budget) as watch:
+            parts = read_parts(config, watch)
+            bind_images(folder, *parts.each.values())
+            work = _work(config, parts.source, parts.train, [len(part.names) for part in parts.each.values()])
+            done = work.done(images_seen(folder.training_state(PHASE)))
+            tell_ahead(work.plan(device), done, folder.forecasts, device, watch, may_end_early=True)
+            segmenter, outcome = _trained(work, parts, folder, device, watch)
+            save_segmenter(folder.segmenter, segmenter)
+            with watch.phase(TEST, len(parts.test.names), may_stop=False) as step:
+                scores = score(segmenter.network, parts.test, config.training, step=step)
+        folder.write_summary(summarise(work, folder, parts, segmenter, outcome, scores, command))
+    return folder.require_summary()
+
+
+def forecast_segmentation(config: SegmentationConfig) -> Forecast:
+    """Time, energy and memory of a segmentation with these settings, trained to its whole length.
+
+    One image is decoded, for its channels, or a few where some may be bad; of all others only number and size are used.
+
+    Raises:
+        LichenError: a setting or an image cannot be used.
+    """
+    with at_work(config.training, ALONE) as device:
+        source = open_labelled(config)
+        size, images = grid_of(config, source), config.images
+        parts = split_in_three(config, source)
+        few = load_set(
+            parts[0][: MOST_PEEKED if images.skip_bad else 1],
+            size,
+            images.fit,
+            spacing_mm=images.spacing,
+            window=images.window,
+            classes=classes_of(source, skip_bad=images.skip_bad),
+            skip_bad=images.skip_bad,
+        )
+        return _work(config, source, few, list(map(len, parts))).forecast(device, find_meters(whole_machine=True))
+
+
+def score(network: nn.Module, images: ImageSet, training: SegmentationTraining, *, step: Step = silent) -> DiceScores:
+    """Dice's coefficients of what ``network`` finds in ``images`` against their label maps."""
+    voxels = images.without_label_map.voxels
+    found = segment_images(network, voxels, training.batch_size, training.precision, step=step)
+    return dice_scores(found, class_numbers(images), images.patients, images.classes)
+
+
+def _work(config: SegmentationConfig, source: Source, images: ImageSet, counts: list[int]) -> SegmentationWork:
+    rows = tuple(tuple(float(x) for x in row) for row in images.affine)
+    spec = SegmenterSpec(
+        tuple(images.voxels.shape[1:]),
+        rows,
+        config.segmenter,
+        is_phantom=source.is_phantom,
+        window=config.images.window or (),
+        classes=images.classes,
+    )
+    return SegmentationWork(spec, config, *counts)
+
+
+def _trained(
+    work: SegmentationWork, parts: Parts, folder: RunFolder, device: torch.device, watch: Watch
+) -> tuple[Segmenter, Outcome]:
+    """The segmenter with its best weights, trained as long as patience, length and budget allow."""
+    training, recipe = work.config.training, work.recipe
+    torch.manual_seed(mix_seed(training.seed, "weights"))
+    network = work.spec.build().to(device)
+    examples, maps = parts.train.without_label_map.voxels, class_numbers(parts.train)
+
+    def validate(now: nn.Module) -> float:
+        with watch.trace.phase(VALIDATE):
+            estimate = score(now, parts.validation, training).dice.estimate
+        assert estimate is not None  # something is labelled in the validation images
+        return estimate
+
+    looking = Looking(validate, work.every, training.patience)
+
+    def train(state: Path, log: Log, step: Step, stop: Asked) -> Trained:
+        spent = _spent_on_training(folder, watch)
+
+        def log_with_energy(record: Mapping[str, float | int | str]) -> None:
+            joules = spent()
+            log(record if joules is None else {**record, "spent_j": joules})
+
+        return train_segmenter(
+            network,
+            examples,
+            maps,
+            parts.background,
+            recipe,
+            looking,
+            state_path=state,
+            log=log_with_energy,
+            step=step,
+            stop=stop,
+        )
+
+    own_pace_from = min(1.0, max(LEAST_SHARE, work.every / recipe.images))
+    try:
+        stood = watched(recipe, (), folder, watch, train, also=[VALIDATE], own_pace_from=own_pace_from)
+        end: EndedBy | Literal["budget"] = ended_by(stood.images_seen, stood.best, recipe, looking) or "length"
+    except BudgetError as spent:
+        watch.tell(f"{spent.problem}; what was learned so far is tested")
+        stood, end = state_of(folder.training_state(PHASE), network, recipe), "budget"
+    best = stood.best or better(None, stood.images_seen, network, validate(network.eval()))
+    network.load_state_dict(dict(best.kept.weights))
+    outcome = Outcome(min(stood.images_seen, recipe.images), best.kept.images_seen, best.dice, end)
+    return Segmenter(work.spec, network.eval()), outcome
+
+
+def _spent_on_training(folder: RunFolder, watch: Watch) -> Callable[[], float | None]:
+    """What tells the joules of the training so far, by all its processes; begun within it. None without a meter."""
+    phases = [phase.total for phase in read_traces(folder.traces) if phase.phase in {PHASE, VALIDATE}]
+    earlier_j, begun_j = total(phases).energy_j or 0.0, watch.trace.spent().energy_j or 0.0
+
+    def spent() -> float | None:
+        now_j = watch.trace.spent().energy_j
+        return None if now_j is None else earlier_j + now_j - begun_j
+
+    return spent

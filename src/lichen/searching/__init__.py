@@ -1,0 +1,1 @@
+"""``lichen select``: a search over settings, from its file to its report; it joins the rooms, and no room knows it."""

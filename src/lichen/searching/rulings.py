@@ -1,0 +1,62 @@
+"""What was decided of candidates, and under which limits: ``decisions.jsonl``, read again before anything begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from lichen.runs import append_line, now, read_lines
+from lichen.searching.shared import my_turn
+from lichen.selection.types import Limits
+from lichen.settings import from_plain
+
+Kind = Literal["stop", "refuse"]
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A candidate is not to be trained, or not further."""
+
+    candidate: str
+    kind: Kind
+    reason: str
+    limits: Limits
+    """Those that were kept when it was decided."""
+
+    def stands(self, limits: Limits) -> bool:
+        """Whether it holds under these limits; where one of them was raised, the candidate is looked at again."""
+        return all(_least(limits, each.name) <= _least(self.limits, each.name) for each in fields(Limits))
+
+
+class Rulings:
+    """The file of rulings of a search, which several runners add to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def standing(self, limits: Limits) -> Mapping[str, Ruling]:
+        """The last ruling on each candidate, where it stands under these ``limits``."""
+        last: dict[str, Ruling] = {}
+        for line in read_lines(self._path):
+            try:
+                ruling = from_plain(Ruling, {name: value for name, value in line.items() if name != "at"})
+            except (KeyError, TypeError, ValueError):  # somebody changed it
+                continue
+            last[ruling.candidate] = ruling
+        return {name: ruling for name, ruling in last.items() if ruling.stands(limits)}
+
+    def add(self, rulings: Iterable[Ruling]) -> tuple[Ruling, ...]:
+        """Add those on candidates of whom none stands yet; return them."""
+        with my_turn(self._path.parent):
+            new = tuple(each for each in rulings if each.candidate not in self.standing(each.limits))
+            for ruling in new:
+                append_line(self._path, {"at": now(), **asdict(ruling)})
+        return new
+
+
+def _least(limits: Limits, name: str) -> float:
+    found = getattr(limits, name)
+    return math.inf if found is None else float(found)

@@ -1,0 +1,215 @@
+"""A search from end to end: propose, forecast, decide, train, decide again, report. Repeating it resumes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lichen.carbon import Range, energy_range_text, grams, grams_range_text, number
+from lichen.energy import read_traces, total
+from lichen.errors import BudgetError, ConfigError, EnergyError, RunError
+from lichen.files import write_text
+from lichen.processes import ask_to_end, last_words
+from lichen.searching.definition import Search
+from lichen.searching.forecasts import Forecasts
+from lichen.searching.gathered import DIRECTIONS
+from lichen.searching.points import Place, applied, places_of
+from lichen.searching.proposals import proposals_of
+from lichen.searching.results import Results, report
+from lichen.searching.rulings import Ruling, Rulings
+from lichen.searching.tasks import Expected, Task, task_of
+from lichen.searching.teller import Teller
+from lichen.searching.terms import Terms
+from lichen.searching.trials import Trial
+from lichen.selection.policy import decide
+from lichen.selection.types import Candidate, Decision
+
+POLL_S = 0.2
+"""How often running processes are asked whether they have ended."""
+LOOK_S = 5.0
+"""How often what is running is looked at anew, where nothing ended."""
+ELSEWHERE_S = 1.0
+"""The same where all that is running is worked on by other processes."""
+
+
+def run_search(
+    search: Search, data: Path | None, home: Path, terms: Terms, *, task: Task | None = None, quiet: bool = False
+) -> tuple[Results, Mapping[str, str]]:
+    """Do what is missing of ``search`` in the folder ``home``, and write what was found.
+
+    What is finished is left alone, what was broken off goes on; several processes may do it together. Returns what was
+    found, and why candidates failed in this call, by their names; the next call tries those again. ``task``: another
+    than the one that the file names.
+
+    Raises:
+        LichenError: settings or images cannot be used, or ``home`` holds runs of other settings.
+        BudgetError: no candidate can be trained within a budget.
+    """
+    runner = Runner(search, task or task_of(search.task), data, home, terms, quiet=quiet)
+    candidates = runner.run()
+    _refuse_small_budget(candidates, terms)
+    limits = replace(terms.limits(search), candidate_j=terms.cut_j)
+    results = report(search, candidates, limits, terms.place, terms.carbon.pue, spent_j(home), home)
+    return results, runner.failed
+
+
+def spent_j(home: Path) -> Range:
+    """All that was spent on a search, probes included; a device that several runs shared counts once."""
+    try:
+        phases = read_traces([*home.glob("energy-*.jsonl"), *home.glob("runs/*/energy-*.jsonl")])
+    except EnergyError:  # a process that has only begun
+        phases = ()
+    bounds_j = total(phase.total for phase in phases).bounds_j()
+    return Range(0.0, None, 0.0) if bounds_j is None else Range(*bounds_j)
+
+
+class Runner:
+    """One process that works on a search, alone or beside others."""
+
+    def __init__(self, search: Search, task: Task, data: Path | None, home: Path, terms: Terms, *, quiet: bool) -> None:
+        self._search, self._task, self._home, self._terms = search, task, home, terms
+        self._limits = terms.limits(search)
+        self._shared = self._task.begin(search.base, search.path, data, terms.carbon)
+        self._proposals = proposals_of(search, terms, home)
+        self._rulings = Rulings(home / "decisions.jsonl")
+        self._forecasts = Forecasts(home / "forecasts", self._task, search.planned_images)
+        self._threads = max(1, (os.cpu_count() or 1) // terms.at_once)
+        self._trials: dict[str, Trial] = {}
+        self._active: dict[str, subprocess.Popen[bytes]] = {}
+        self._ending: set[str] = set()
+        self._finished: dict[str, Candidate] = {}
+        self._teller = Teller(terms, search.quality, quiet=quiet)
+        self.failed: dict[str, str] = {}
+        write_text(home / "definition.yaml", search.path.read_text(encoding="utf-8"))
+
+    def run(self) -> tuple[Candidate, ...]:
+        """Work until nothing is left to do; return all candidates as they are then."""
+        try:
+            while True:
+                candidates = self._look()
+                self._teller.look(candidates)
+                self._proposals.learn(candidates)
+                free = self._terms.at_once - len(self._active)
+                decision = decide(candidates, DIRECTIONS[self._search.quality], self._limits, free=free)
+                if self._rule(decision):
+                    continue
+                self._start(decision)
+                waits, runs = (any(one.state == state for one in candidates) for state in ("waiting", "running"))
+                if free and not waits and self._proposals.propose():
+                    continue
+                if not (self._active or decision.start or runs):
+                    return candidates  # what waits does not fit into what is left for the search
+                self._wait()
+        finally:
+            for process in self._active.values():
+                process.terminate()
+            for process in self._active.values():
+                ask_to_end(process)
+
+    def _look(self) -> tuple[Candidate, ...]:
+        """All candidates as their folders are now."""
+        rulings = self._rulings.standing(self._limits)
+        found = []
+        for place in places_of(self._search, self._proposals.points()):
+            if place.name not in self._finished:
+                trial = self._trial(place)
+                one = trial.candidate(self._expected(trial), rulings.get(place.name), self.failed.get(place.name))
+                if place.name in self._active and one.state != "finished":
+                    one = replace(one, state="running", reason="")
+                if one.state == "finished":
+                    self._finished[place.name] = one
+                found.append(one)
+            else:
+                found.append(self._finished[place.name])
+        return tuple(found)
+
+    def _trial(self, place: Place) -> Trial:
+        if place.name not in self._trials:
+            try:
+                config = applied(self._search, place.point, self._shared)
+            except ConfigError as error:
+                raise ConfigError(f"{place.name}: {error.problem}", fix=error.fix) from error
+            config = self._task.seeded(config, place.seed)
+            self._trials[place.name] = Trial(
+                place, config, self._task, self._search.planned_images, self._terms, self._home
+            )
+        return self._trials[place.name]
+
+    def _expected(self, trial: Trial) -> Expected:
+        found = self._forecasts.of(
+            trial.config, self._threads, lambda: self._teller.tell(f"timing some real steps of {trial.name}")
+        )
+        self._teller.expects(trial.name, found.duration_s.estimate)
+        return found
+
+    def _rule(self, decision: Decision) -> bool:
+        """Keep what was decided against candidates, and end those of this process; whether any of it is new."""
+        mine = {name: reason for name, reason in decision.stop.items() if name in self._active}
+        rulings = [
+            *(Ruling(name, "refuse", reason, self._limits) for name, reason in decision.refuse.items()),
+            *(Ruling(name, "stop", reason, self._limits) for name, reason in mine.items()),
+        ]
+        new = self._rulings.add(rulings) if rulings else ()
+        for name in mine.keys() - self._ending:
+            self._active[name].terminate()
+            self._ending.add(name)
+        return any(ruling.kind == "refuse" for ruling in new)
+
+    def _start(self, decision: Decision) -> None:
+        """Begin what was decided, unless another process was faster."""
+        for name in decision.start:
+            trial = self._trials[name]
+            if trial.is_going() or name in self._rulings.standing(self._limits) or trial.find().state == "finished":
+                continue
+            try:
+                self._active[name] = trial.start(self._threads)
+            except RunError:  # another runner was a moment faster
+                continue
+            self._teller.begins(name)
+
+    def _wait(self) -> None:
+        """Until a process ends, or it is time to look again."""
+        until_s = time.monotonic() + (LOOK_S if self._active else ELSEWHERE_S)
+        while time.monotonic() < until_s:
+            time.sleep(POLL_S)
+            ended = {name: process for name, process in self._active.items() if process.poll() is not None}
+            for name, process in ended.items():
+                del self._active[name]
+                self._ended(self._trials[name], process.returncode)
+            self._teller.waiting()
+            if ended:
+                return
+
+    def _ended(self, trial: Trial, code: int) -> None:
+        """Note a failure: an end that nobody asked for, and that is none."""
+        was_asked = trial.name in self._ending
+        self._ending.discard(trial.name)
+        state = trial.find().state
+        ended_well = state == "finished" or (state == "cut" and code == 0)
+        if not (ended_well or was_asked or trial.is_going()):  # another runner may have been a moment faster
+            self.failed[trial.name] = f"{last_words(trial.log)} (code {code})"
+
+
+def _refuse_small_budget(candidates: Sequence[Candidate], terms: Terms) -> None:
+    """Raise BudgetError where a budget lies below what the cheapest candidate costs, so that none was trained."""
+    costs = [(one, one.cost_j) for one in candidates if one.state == "refused"]
+    known = [(one, cost) for one, cost in costs if cost is not None]
+    if len(known) < len(candidates) or not known:
+        return
+    one, cost = min(known, key=lambda pair: pair[1].low)
+    for option, budget in (("--budget", terms.budget), ("--search-budget", terms.search_budget)):
+        limit_j = terms.joules(budget)
+        if limit_j is not None and cost.low > limit_j and not (budget is terms.budget and terms.converge):
+            said = f"{option}.energy-kwh is {number(budget.energy_kwh)}" if budget.energy_kwh is not None else ""
+            if budget.carbon_g is not None:
+                said = f"{option}.carbon-g is {number(budget.carbon_g)}"
+            least = grams((cost.low, cost.estimate, cost.high), terms.place, terms.carbon.pue)
+            raise BudgetError(
+                f"the cheapest candidate, {one.name}, costs {energy_range_text(cost.low, cost.estimate, cost.high)}, "
+                f"{grams_range_text(least)} CO2e, by its forecast, and {said}",
+                fix="raise the budget, or add cheaper values to the space",
+            )

@@ -1,0 +1,175 @@
+"""How promising candidates are, by what is known of all of them together: curves, repetitions and settings nearby.
+
+One Gaussian process over the settings (``surrogate``) takes every finished candidate as an observation, and every other
+with a curve long enough as one with the error of its extrapolation (``curves``). So a curve is judged beside what
+similar settings came to, and a repetition of other seed says as much as it should.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lichen.carbon.words import energy_text, number
+from lichen.selection.curves import LEAST_POINTS, final_quality
+from lichen.selection.surrogate import Belief, believe, coordinates
+from lichen.selection.types import Candidate, CurvePoint, Direction, Limits, Setting
+
+NEGLIGIBLE = 0.0025
+"""A gain of so small a share of the quality is none; nor is one within the spread between seeds."""
+UNLIKELY = 0.05
+"""Below such a probability of being better, a candidate that costs more is dominated."""
+Key = tuple[tuple[str, Setting], ...]
+
+
+def key(settings: Mapping[str, Setting]) -> Key:
+    """Equal for repetitions of one configuration."""
+    return tuple(sorted(settings.items()))
+
+
+def goodness(candidate: Candidate, direction: Direction) -> float | None:
+    """The quality that a finished candidate is chosen by, higher being better; None where it has none.
+
+    It is the best of its curve, whose weights are kept; a task without images that choose has only what it reports.
+    """
+    sign = 1.0 if direction == "higher" else -1.0
+    if candidate.curve:
+        return max(sign * point.quality for point in candidate.curve)
+    return None if candidate.found is None else sign * candidate.found.quality
+
+
+def surely_above(candidate: Candidate, other: Candidate) -> bool:
+    """Whether one costs more at either end of its interval; meters are wrong for both in the same way."""
+    one, two = candidate.cost_j, other.cost_j
+    return one is not None and two is not None and one.low > two.low and one.high > two.high
+
+
+def middle_j(candidate: Candidate) -> float:
+    """What it costs, in one figure; infinite where that is not known."""
+    cost = candidate.cost_j
+    if cost is None:
+        return math.inf
+    return (cost.low + cost.high) / 2 if cost.estimate is None else cost.estimate
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is thought of all candidates at one moment."""
+
+    belief: Belief | None
+    """None without two observations."""
+    rows: Mapping[Key, int]
+    """Which of the belief's settings a configuration is."""
+    observed: frozenset[Key]
+    finished: tuple[Candidate, ...]
+    """Those that may be taken: within limits of memory and of copies."""
+    least: int
+    """Configurations that must be observed before one that never ran is judged: two more than axes."""
+    best: float
+    """Goodness of the best finished one, within limits or not; not a number without one."""
+
+    @property
+    def negligible(self) -> float:
+        """The largest difference of quality that does not count."""
+        noise = 0.0 if self.belief is None else self.belief.noise
+        return max(noise, NEGLIGIBLE * abs(self.best))
+
+    def dominated(self, candidate: Candidate) -> str:
+        """Why a waiting or running candidate is most likely dominated, in words; empty where it is not.
+
+        A finished one of other settings surely costs less, and it is hardly better than that by more than is negligible.
+        One that never ran needs ``least`` configurations to be judged by, a running one a curve of ``LEAST_POINTS``.
+        """
+        enough = (
+            len(self.observed) >= self.least if candidate.state == "waiting" else len(candidate.curve) >= LEAST_POINTS
+        )
+        if self.belief is None or not enough or (rival := self._rival(candidate)) is None:
+            return ""
+        chance = self.belief.better(self.row(candidate), self.row(rival), by=self.negligible)
+        cost, spent = candidate.cost_j, rival.cost_j
+        if chance >= UNLIKELY or cost is None or spent is None:
+            return ""
+        return (
+            f"it would take {energy_text(cost.low)} at least, {rival.name} {energy_text(spent.low)} by the same end, and "
+            f"the probability that it is better by more than {number(self.negligible, 2)} is {chance:.2g}"
+        )
+
+    def promise(self, candidate: Candidate) -> float:
+        """Expected improvement of the front at a candidate's cost, per joule of its training; 0 where none is known."""
+        if self.belief is None or candidate.training_j is None or not self.finished:
+            return 0.0
+        rival = self._rival(candidate, cheaper=False) or min(self.finished, key=self._mean)
+        most_j = max(candidate.training_j.high, 1e-9)
+        return self.belief.improvement(self.row(candidate), self.row(rival)) / most_j
+
+    def row(self, candidate: Candidate) -> int:
+        """Its place among the belief's settings."""
+        return self.rows[key(candidate.settings)]
+
+    def _rival(self, candidate: Candidate, *, cheaper: bool = True) -> Candidate | None:
+        """The finished one thought best among those that surely cost less, or else do not surely cost more."""
+        others: Iterable[Candidate] = (
+            [
+                one
+                for one in self.finished
+                if key(one.settings) != key(candidate.settings) and surely_above(candidate, one)
+            ]
+            if cheaper
+            else [one for one in self.finished if not surely_above(one, candidate)]
+        )
+        return max(others, key=self._mean, default=None)
+
+    def _mean(self, candidate: Candidate) -> tuple[float, str]:
+        assert self.belief is not None
+        return float(self.belief.mean[self.row(candidate)]), candidate.name
+
+
+def judge(candidates: Sequence[Candidate], direction: Direction, limits: Limits) -> Judgement:
+    """What is thought of ``candidates``, which are in an order that does not depend on how they came."""
+    keys = sorted({key(one.settings) for one in candidates}, key=repr)
+    rows = {found: number for number, found in enumerate(keys)}
+    points, owners = coordinates([dict(found) for found in keys])
+    seen = [(rows[key(one.settings)], *found) for one in candidates if (found := _observation(one, direction))]
+    finished = tuple(
+        one
+        for one in candidates
+        if one.state == "finished" and _allowed(one, limits) and goodness(one, direction) is not None
+    )
+    best = max((goodness(one, direction) or 0.0 for one in finished), default=math.nan)
+    belief = None
+    if len(seen) > 1:
+        where, values, variances = zip(*seen, strict=True)
+        belief = believe(points, owners, where, np.array(values), np.array(variances))
+    observed = frozenset(keys[row] for row, _, _ in seen)
+    allowed = tuple(one for one in finished if _allowed(one, limits))
+    return Judgement(belief, rows, observed, allowed, 2 + len(set(owners)), best)
+
+
+def _observation(candidate: Candidate, direction: Direction) -> tuple[float, float] | None:
+    """What a candidate came to, or will by its curve, higher being better, and the variance of its error."""
+    if candidate.state == "finished":
+        found = goodness(candidate, direction)
+        return None if found is None else (found, 0.0)
+    if candidate.state not in {"running", "stopped"} or candidate.training_j is None:
+        return None
+    sign = 1.0 if direction == "higher" else -1.0
+    curve = [CurvePoint(point.spent_j, sign * point.quality) for point in candidate.curve]
+    whole = candidate.training_j
+    draws = final_quality(curve, (whole.low + whole.high) / 2 if whole.estimate is None else whole.estimate)
+    if draws is None:
+        return None
+    low, middle, high = np.quantile(draws, (0.05, 0.5, 0.95))
+    return float(middle), float((high - low) / 3.29) ** 2
+
+
+def _allowed(candidate: Candidate, limits: Limits) -> bool:
+    """Whether a finished candidate may be taken; what is not known is not held against it."""
+    pairs = (
+        (candidate.peak_memory_bytes, limits.peak_memory_bytes),
+        (candidate.copy_rate, limits.copy_rate),
+        (None if candidate.cost_j is None else candidate.cost_j.low, limits.candidate_j),
+    )
+    return all(value is None or most is None or value <= most for value, most in pairs)

@@ -1,0 +1,144 @@
+"""Quality over settings: a Gaussian process whose hyperparameters are averaged by their marginal likelihood.
+
+A search has few observations, and one best guess of the hyperparameters would be far too sure of itself (Snoek,
+Larochelle and Adams, NeurIPS 2012, average them for that reason). Here they are drawn once from their prior and
+weighted by the likelihood: no optimiser, the same answer each time, and where data say nothing the prior speaks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from lichen.selection.types import Setting
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+HYPERPARAMETERS = 256
+"""Draws from their prior."""
+SPREAD_OF_LEVEL = 3.0
+"""Standard deviation of the mean quality, in units of the observed spread."""
+DECADE = 5.0
+"""Positive numbers whose largest is so many times the smallest are compared by their logarithms."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is thought of the quality of m settings, seeds apart: a mixture of H Gaussians."""
+
+    weights: Floats
+    """(H,), which sum to 1."""
+    means: Floats
+    """(H, m)."""
+    covariances: Floats
+    """(H, m, m)."""
+    noises: Floats
+    """(H,), the standard deviation between seeds."""
+
+    @property
+    def mean(self) -> Floats:
+        """Of each setting, (m,)."""
+        return np.asarray(self.weights @ self.means, dtype=np.float64)
+
+    @property
+    def noise(self) -> float:
+        """The standard deviation between seeds, in the middle."""
+        return float(math.sqrt(self.weights @ self.noises**2))
+
+    def better(self, one: int, other: int, by: float = 0.0) -> float:
+        """The probability that setting ``one`` is better than the ``other`` by more than ``by``."""
+        gap, sd = self._gap(one, other)
+        return float(self.weights @ stats.norm.cdf((gap - by) / sd))
+
+    def improvement(self, one: int, other: int) -> float:
+        """What ``one`` is expected to add to the ``other``: E max(0, difference) (Jones et al. 1998, eq. 15)."""
+        gap, sd = self._gap(one, other)
+        z = gap / sd
+        return float(self.weights @ (gap * stats.norm.cdf(z) + sd * stats.norm.pdf(z)))
+
+    def _gap(self, one: int, other: int) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the difference, (H,) each."""
+        cov = self.covariances
+        variance = cov[:, one, one] + cov[:, other, other] - 2 * cov[:, one, other]
+        return self.means[:, one] - self.means[:, other], np.sqrt(np.maximum(variance, 1e-24))
+
+
+def coordinates(settings: Sequence[Mapping[str, Setting]]) -> tuple[Floats, tuple[int, ...]]:
+    """Settings as points (n, D) of the unit cube, and which setting each axis belongs to (D,).
+
+    Numbers are scaled to [0, 1] over the search, by logarithm where they span a factor; each word that occurs is an
+    axis, and two words are 1 apart. What never differs has no axis.
+    """
+    columns: list[Floats] = []
+    owners: list[int] = []
+    names = sorted({name for one in settings for name in one})
+    for owner, name in enumerate(names):
+        values = [one.get(name, "") for one in settings]
+        if len(set(values)) < 2:
+            continue
+        numbers = [value for value in values if not isinstance(value, str)]
+        if len(numbers) == len(values):
+            axis = np.array(numbers, dtype=np.float64)
+            if axis.min() > 0 and axis.max() >= DECADE * axis.min():
+                axis = np.log(axis)
+            columns.append((axis - axis.min()) / np.ptp(axis))
+            owners.append(owner)
+        else:
+            words = sorted({str(value) for value in values})
+            columns += [np.array([str(value) == word for value in values]) / math.sqrt(2) for word in words]
+            owners += [owner] * len(words)
+    found = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
+    points = np.stack(columns, axis=1) if columns else np.zeros((len(settings), 0))
+    return np.asarray(points, dtype=np.float64), tuple(found[owner] for owner in owners)
+
+
+def believe(points: Floats, owners: Sequence[int], seen: Sequence[int], values: Floats, variances: Floats) -> Belief:
+    """What observations say of the quality of all settings, at ``points`` (m, D) with ``owners`` of the axes (D,).
+
+    Observed were ``values`` (n,) at the settings number ``seen`` (n,), each with an error of known variance (n,) beside
+    the noise between seeds, which is found. Equal settings are repetitions. The kernel is Matérn 5/2, with a length for
+    each setting, over a level that is itself unknown.
+    """
+    values, level = np.asarray(values, dtype=np.float64), float(np.mean(values))
+    scale = float(np.std(values)) or abs(level) or 1.0
+    y, known = (values - level) / scale, np.asarray(variances, dtype=np.float64) / scale**2
+    lengths, signals, noises = _hyperparameters(1 + max(owners, default=-1))
+    apart = (points[:, None] - points[None]) ** 2  # (m, m, D)
+    squared = np.einsum("ijd,hd->hij", apart, lengths[:, list(owners)] ** -2.0)
+    prior = signals[:, None, None] ** 2 * _matern(np.sqrt(squared)) + SPREAD_OF_LEVEL**2
+    rows = np.asarray(seen, dtype=np.intp)
+    cross = prior[:, rows]  # (H, n, m)
+    observed = cross[:, :, rows] + np.eye(len(y)) * (noises[:, None] ** 2 + known + 1e-10)[:, None, :]
+    root = np.linalg.cholesky(observed)
+    whitened = np.linalg.solve(
+        root, np.concatenate([np.broadcast_to(y[None, :, None], (len(root), len(y), 1)), cross], 2)
+    )
+    target, cross = whitened[..., 0], whitened[..., 1:]
+    log_likelihood = -0.5 * (target**2).sum(1) - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
+    weights = np.exp(log_likelihood - log_likelihood.max())
+    means = level + scale * np.einsum("hn,hnm->hm", target, cross)
+    covariances = scale**2 * (prior - np.einsum("hni,hnj->hij", cross, cross))
+    return Belief(weights / weights.sum(), means, covariances, scale * noises)
+
+
+def _matern(r: Floats) -> Floats:
+    """The Matérn kernel of smoothness 5/2 at distances r in lengths (Rasmussen and Williams 2006, eq. 4.17)."""
+    return np.asarray((1 + math.sqrt(5) * r + 5 / 3 * r**2) * np.exp(-math.sqrt(5) * r), dtype=np.float64)
+
+
+@cache
+def _hyperparameters(settings: int) -> tuple[Floats, Floats, Floats]:
+    """Log-normal draws of lengths (H, settings), signal (H,) and noise (H,), in units of the cube and the spread."""
+    unit = stats.qmc.Sobol(settings + 2, scramble=False).random(HYPERPARAMETERS)
+    normal = stats.norm.ppf((unit + 0.5 / HYPERPARAMETERS) % 1.0)
+    lengths = np.exp(math.log(math.sqrt(max(settings, 1))) + 0.8 * normal[:, 2:])
+    return lengths, np.exp(0.4 + 0.6 * normal[:, 0]), np.exp(math.log(0.15) + 1.0 * normal[:, 1])

@@ -1,0 +1,31 @@
+"""The settings that a run folder keeps: of a run that makes images, or of a segmentation."""
+
+from __future__ import annotations
+
+import yaml
+
+from lichen.config import RunConfig, SegmentationConfig
+from lichen.errors import RunError
+from lichen.runs import RunFolder
+from lichen.settings import compose, fill
+
+
+def stored_settings(folder: RunFolder) -> RunConfig | SegmentationConfig:
+    """The settings in a run folder; raises ConfigError as ``load_settings`` does."""
+    root = compose(folder.config)
+    if root is None:
+        return RunConfig()
+    keys = [key.value for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
+    base: RunConfig | SegmentationConfig = SegmentationConfig() if "segmenter" in keys else RunConfig()
+    return fill(base, root, folder.config)
+
+
+def generator_settings(folder: RunFolder) -> RunConfig:
+    """The settings of a run that makes images; raises RunError for a segmentation."""
+    found = stored_settings(folder)
+    if isinstance(found, SegmentationConfig):
+        raise RunError(
+            f"{folder.path} holds a segmentation, which makes no images",
+            fix="give the folder of a lichen run; of this one lichen runs, card and whatif tell what it cost",
+        )
+    return found
