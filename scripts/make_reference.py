@@ -91,7 +91,7 @@ RUN_FOLDER = {
     "checkpoints/diffusion.state.safetensors": "State of the denoiser's training, to resume from.",
     "checkpoints/gan.state.safetensors": "State of the training of a StyleGAN2, to resume from.",
     "checkpoints/generator.safetensors": "Finished generator: averaged weights, architecture, latent scale, tuning.",
-    "checkpoints/segmenter.state.safetensors": "State of a segmenter's training, to resume from; with the best weights.",
+    "checkpoints/segmenter.state.safetensors": "State of a segmenter's training, to go on from, and its best weights.",
     "checkpoints/segmenter.safetensors": "After `lichen segment`: the best weights, architecture and classes.",
     "checkpoints/images.sha256": "Hash of the training images; a run is not resumed with others.",
     "samples/sample-<index>.png": "A synthetic picture of one channel (16-bit gray) or three (8-bit colour).",
@@ -193,6 +193,8 @@ QUALITY = {
     "`worse`, `better` or `unknown`. null where sets are too small.",
     "extractors": "By name of the features, what they are and what is done to an image first.",
     "not_seen": "What no figure sees, one sentence each.",
+    "task": "With `--task`: `train_images` that each segmenter learned from, `test_patients`, `parameters`, the Dice "
+    "of what learned from `synthetic` and `real` images, and their `difference` paired by patient. null without.",
     "inputs": "SHA-256 of what was compared.",
 }
 
