@@ -21,8 +21,9 @@ from torch import nn
 from labelled_images import write_labelled
 from lichen.budget import Budget
 from lichen.carbon import J_PER_KWH, intensity
+from lichen.chain.lesson import score
 from lichen.chain.parts import read_parts, split_in_three
-from lichen.chain.segmenting import forecast_segmentation, score, segment
+from lichen.chain.segmenting import forecast_segmentation, segment
 from lichen.cli import main
 from lichen.config import BudgetConfig, CarbonConfig, ImagesConfig, SegmentationConfig, SegmenterConfig
 from lichen.config import SegmentationTraining as Training
