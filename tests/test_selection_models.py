@@ -9,7 +9,7 @@ import pytest
 
 from lichen.errors import ConfigError
 from lichen.selection.curves import LEAST_POINTS, final_quality
-from lichen.selection.proposing import Between, at_random, grid
+from lichen.selection.proposing import Between, Space, at_random, grid
 from lichen.selection.surrogate import Belief, believe, coordinates
 from lichen.selection.types import CurvePoint, Setting
 
@@ -128,7 +128,11 @@ def test_a_grid_has_every_combination_once_and_a_random_proposal_depends_on_seed
         *({"a": 1, "b": "x"}, {"a": 1, "b": "y"}),
         *({"a": 2, "b": "x"}, {"a": 2, "b": "y"}),
     ]
-    space = {"rate": Between(1e-5, 1e-1, logarithmic=True), "depth": Between(2, 5, whole=True), "kind": ["x", "y"]}
+    space: Space = {
+        "rate": Between(1e-5, 1e-1, logarithmic=True),
+        "depth": Between(2, 5, whole=True),
+        "kind": ["x", "y"],
+    }
     drawn = [at_random(space, 7, number) for number in range(300)]
     assert drawn[41] == at_random({"kind": ["x", "y"], **space}, 7, 41)
     assert drawn != [at_random(space, 8, number) for number in range(300)]
@@ -142,9 +146,10 @@ def test_a_grid_has_every_combination_once_and_a_random_proposal_depends_on_seed
 
 @pytest.mark.parametrize("space", [{}, {"a": []}])
 def test_an_empty_space_is_refused(space: dict[str, list[Setting]]) -> None:
-    for propose in (lambda: grid(space), lambda: [at_random(space, 0, 0)]):
-        with pytest.raises(ConfigError, match="nothing to choose among"):
-            propose()
+    with pytest.raises(ConfigError, match="nothing to choose among"):
+        grid(space)
+    with pytest.raises(ConfigError, match="nothing to choose among"):
+        at_random(space, 0, 0)
 
 
 def test_a_grid_refuses_a_span_and_a_span_refuses_impossible_ends() -> None:
@@ -156,4 +161,4 @@ def test_a_grid_refuses_a_span_and_a_span_refuses_impossible_ends() -> None:
         {"low": 1.2, "high": 1.8, "whole": True},
     ):
         with pytest.raises(ConfigError):
-            Between(**ends)  # type: ignore[arg-type]
+            Between(**ends)
