@@ -14,7 +14,8 @@ from lichen.audit.checks import fingerprints, set_apart, without
 from lichen.chain.auditing import common_grid, load_samples, open_real
 from lichen.chain.data import check_bound, classes_of, read_images
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
-from lichen.chain.tasking import Usefulness, usefulness
+from lichen.chain.tasking import Usefulness, task_of
+from lichen.config import SegmentationConfig
 from lichen.errors import RunError
 from lichen.files import write_json
 from lichen.images import ImageSet, load_set, open_folder
@@ -30,6 +31,7 @@ from lichen.quality import (
 )
 from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
 from lichen.runs import RunFolder
+from lichen.settings import load_settings
 from lichen.stored import generator_settings
 from lichen.watch import Watch
 
@@ -150,6 +152,10 @@ def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.devi
     return _compare(made, data.held_out, data.train, options, brought, device, watch, not_seen)
 
 
+def _task_config(options: QualityOptions) -> SegmentationConfig:
+    return load_settings(options.task_config, SegmentationConfig()) if options.task_config else SegmentationConfig()
+
+
 def _brought(options: QualityOptions, device: torch.device) -> list[Brought]:
     """Features by the user's weights; what does not fit is said before images are read."""
     from lichen.quality.brought import brought
@@ -172,7 +178,7 @@ def _compare(
 
     The task, if there is one, comes last, and takes the label maps.
     """
-    labelled = synthetic, reference, train
+    task = None if options.task is None else task_of(_task_config(options), synthetic, reference, train)
     synthetic, reference = synthetic.without_label_map, reference.without_label_map
     train = None if train is None else train.without_label_map
     for extractor in brought:  # before hours of others, and not after
@@ -192,7 +198,5 @@ def _compare(
             about[encoder.name] = encoder.about
             added = figures_in(encoder, synthetic, reference, halves[1], step=step)
             quality = replace(quality, figures=(*quality.figures, *added))
-    useful = None
-    if options.task is not None:
-        useful = usefulness(*labelled, options.segmenter, options.training, device, watch)
+    useful = None if task is None else task.measure(device, watch)
     return Compared(quality, synthetic, reference, train, about, not_seen, useful)
