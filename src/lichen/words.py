@@ -12,6 +12,7 @@ from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
 from lichen.report.evidence import Facts
+from lichen.report.formats import plural
 from lichen.report.quality_words import FIGURES, lacking_words, reading_words
 
 VERDICTS = {
@@ -97,7 +98,7 @@ def _dice(found: dict[str, Any] | None) -> str:
     if found["estimate"] is None:
         return "none: nobody has it"
     span = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}, "
-    return f"{found['estimate']:.3f} ({span}{found['n']} patients)"
+    return f"{found['estimate']:.3f} ({span}{plural(found['n'], 'patient')})"
 
 
 def _model(model: dict[str, Any]) -> str:
