@@ -14,7 +14,7 @@ from labelled_images import write_labelled
 from lichen.chain import compare_folders
 from lichen.chain.auditing import load_samples, open_real
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
-from lichen.config import CarbonConfig, SegmenterConfig
+from lichen.config import CarbonConfig
 from lichen.energy import read_traces
 from lichen.errors import AuditError, ConfigError, ImageError
 from lichen.images import ImageSet, load_set, open_folder, write_sample
@@ -167,17 +167,19 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {**real, "right": root / "right", "wrong": root / "wrong"}
 
 
-TASK = (
-    *("--task", "segmentation", "--images.label", "label_file", "--features", "radiomics", "--device", "cpu"),
-    *("--segmenter.width", "4", "--segmenter.levels", "3", "--training.images-seen", "480"),
-    *("--training.batch-size", "4", "--training.learning-rate", "0.02"),
-)
+LEARNED = """
+segmenter: {width: 4, levels: 3}
+training: {images_seen: 480, batch_size: 4, learning_rate: 0.02}
+"""
+TASK = ("--task", "segmentation", "--images.label", "label_file", "--features", "radiomics", "--device", "cpu")
 
 
 def test_a_segmenter_learns_from_right_label_maps_as_from_real_ones_and_not_from_wrong_ones(
     labelled: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert quality(labelled, "right", tmp_path / "right", *TASK, "--json") == 0
+    (settings := tmp_path / "task.yaml").write_text(LEARNED)
+    task = (*TASK, "--task-config", str(settings))
+    assert quality(labelled, "right", tmp_path / "right", *task, "--json") == 0
     right = json.loads(capsys.readouterr().out)["task"]
     assert (right["train_images"], right["test_patients"]) == (16, 6)
     assert right["synthetic"]["dice"]["estimate"] > 0.7
@@ -185,7 +187,7 @@ def test_a_segmenter_learns_from_right_label_maps_as_from_real_ones_and_not_from
     means = right["synthetic"]["dice"]["estimate"] - right["real"]["dice"]["estimate"]
     assert right["difference"]["estimate"] == pytest.approx(means)
     assert right["difference"]["low"] < means < right["difference"]["high"]
-    assert quality(labelled, "wrong", tmp_path / "wrong", *TASK) == 0
+    assert quality(labelled, "wrong", tmp_path / "wrong", *task) == 0
     wrong = json.loads((tmp_path / "wrong" / "quality.json").read_text())["task"]
     assert wrong["difference"]["high"] < -0.2
     said = capsys.readouterr().out
@@ -195,14 +197,15 @@ def test_a_segmenter_learns_from_right_label_maps_as_from_real_ones_and_not_from
 
 
 def test_a_task_that_cannot_be_learned_is_said(labelled: dict[str, Path], tmp_path: Path) -> None:
-    options = QualityOptions(
+    given = QualityOptions(
         synthetic=labelled["right"],
         reference=labelled["reference"],
-        task="segmentation",
         images=GridOptions(label="label_file"),
-        segmenter=SegmenterConfig(levels=6),
+        task="segmentation",
+        task_config=tmp_path / "task.yaml",
     )
+    (tmp_path / "task.yaml").write_text("segmenter: {levels: 6}")
     with pytest.raises(ConfigError, match="cannot halve"), watching(tmp_path, CarbonConfig(), quiet=True) as watch:
-        compare_folders(options, torch.device("cpu"), watch)
+        compare_folders(given, torch.device("cpu"), watch)
     with pytest.raises(ConfigError, match="label maps"):
         QualityOptions(synthetic=labelled["right"], reference=labelled["reference"], task="segmentation")

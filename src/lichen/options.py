@@ -20,8 +20,6 @@ from lichen.config import (
     RunConfig,
     SamplingConfig,
     SegmentationConfig,
-    SegmentationTraining,
-    SegmenterConfig,
 )
 from lichen.errors import ConfigError
 from lichen.presets import PresetName
@@ -239,8 +237,8 @@ class QualityOptions:
     """Networks whose weights you have, as NAME=PATH: inception (FID and IS), radimagenet, medicalnet (volumes)."""
     task: Literal["segmentation"] | None = None
     """What the images are good for: a segmenter learns from them and is tested on --reference; with --images.label."""
-    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
-    training: SegmentationTraining = field(default_factory=SegmentationTraining)
+    task_config: Path | None = None
+    """YAML file for it, as `lichen segment` takes, whose segmenter and training count; default: the defaults there."""
     out: Path | None = None
     """Folder for quality.json and quality.html; default: quality/ here, or in the run folder."""
     images: GridOptions = field(default_factory=GridOptions)

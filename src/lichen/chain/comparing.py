@@ -14,7 +14,7 @@ from lichen.audit.checks import fingerprints, set_apart, without
 from lichen.chain.auditing import common_grid, load_samples, open_real
 from lichen.chain.data import check_bound, classes_of, read_images
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
-from lichen.chain.tasking import Usefulness, usefulness
+from lichen.config import SegmentationConfig
 from lichen.errors import RunError
 from lichen.files import write_json
 from lichen.images import ImageSet, load_set, open_folder
@@ -30,10 +30,12 @@ from lichen.quality import (
 )
 from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
 from lichen.runs import RunFolder
+from lichen.settings import load_settings
 from lichen.stored import generator_settings
 from lichen.watch import Watch
 
 if TYPE_CHECKING:
+    from lichen.chain.tasking import Task, Usefulness
     from lichen.options import QualityOptions
     from lichen.quality.brought import Brought
 
@@ -150,6 +152,15 @@ def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.devi
     return _compare(made, data.held_out, data.train, options, brought, device, watch, not_seen)
 
 
+def _task(options: QualityOptions, synthetic: ImageSet, reference: ImageSet, train: ImageSet | None) -> Task:
+    from lichen.chain.tasking import task_of  # loads statistics that a run has no use for
+
+    config = SegmentationConfig()
+    if options.task_config is not None:
+        config = load_settings(options.task_config, config)
+    return task_of(config, synthetic, reference, train)
+
+
 def _brought(options: QualityOptions, device: torch.device) -> list[Brought]:
     """Features by the user's weights; what does not fit is said before images are read."""
     from lichen.quality.brought import brought
@@ -172,7 +183,7 @@ def _compare(
 
     The task, if there is one, comes last, and takes the label maps.
     """
-    labelled = synthetic, reference, train
+    task = None if options.task is None else _task(options, synthetic, reference, train)
     synthetic, reference = synthetic.without_label_map, reference.without_label_map
     train = None if train is None else train.without_label_map
     for extractor in brought:  # before hours of others, and not after
@@ -192,7 +203,5 @@ def _compare(
             about[encoder.name] = encoder.about
             added = figures_in(encoder, synthetic, reference, halves[1], step=step)
             quality = replace(quality, figures=(*quality.figures, *added))
-    useful = None
-    if options.task is not None:
-        useful = usefulness(*labelled, options.segmenter, options.training, device, watch)
+    useful = None if task is None else task.measure(device, watch)
     return Compared(quality, synthetic, reference, train, about, not_seen, useful)

@@ -19,7 +19,7 @@ from lichen.audit.checks import taken, without
 from lichen.chain.lesson import lesson, score
 from lichen.chain.parts import is_labelled
 from lichen.chain.segmenting_ahead import work_of
-from lichen.config import SegmentationConfig, SegmentationTraining, SegmenterConfig
+from lichen.config import SegmentationConfig, SegmenterConfig
 from lichen.errors import ConfigError, ImageError
 from lichen.images import ImageSet
 from lichen.models.segmenter import check_size, downsampling
@@ -65,26 +65,46 @@ class Usefulness:
         }
 
 
-def usefulness(
-    synthetic: ImageSet,
-    reference: ImageSet,
-    train: ImageSet | None,
-    segmenter: SegmenterConfig,
-    training: SegmentationTraining,
-    device: torch.device,
-    watch: Watch,
-) -> Usefulness:
-    """Learn to segment from ``synthetic`` images and, if there are any, from ``train``; test on the ``reference``.
+@dataclass(frozen=True)
+class Task:
+    """What is learned from, and who chooses and is tested; all with label maps of the same classes, on one grid."""
 
-    All sets have their label maps, with the same classes, on one grid.
+    config: SegmentationConfig
+    """Its segmenter and training count."""
+    synthetic: ImageSet
+    train: ImageSet | None
+    validation: ImageSet
+    test: ImageSet
+
+    def measure(self, device: torch.device, watch: Watch) -> Usefulness:
+        """Learn to segment from synthetic images and, if there are any, from as many real ones; test both."""
+        sets = [images for images in (self.synthetic, self.train) if images is not None]
+        count = min(len(images.names) for images in sets)
+        network, made = self._learned(self.synthetic, count, "task", device, watch)
+        real = None if self.train is None else self._learned(self.train, count, "task-real", device, watch)[1]
+        return Usefulness(count, sum(weights.numel() for weights in network.parameters()), made, real)
+
+    def _learned(
+        self, images: ImageSet, count: int, phase: str, device: torch.device, watch: Watch
+    ) -> tuple[nn.Module, DiceScores]:
+        """A segmenter that learned from ``count`` of the ``images``, and what it scores."""
+        some = taken(images, drawn("task", len(images.names), count))
+        work = work_of(self.config, some, [count, len(self.validation.names), len(self.test.names)])
+        learner = lesson(work, some, self.validation, device, watch)
+        with TemporaryDirectory(prefix="lichen-") as scratch, watch.phase(phase, work.recipe.images) as step:
+            learner.take_best(learner.learn(Path(scratch) / "state.safetensors", _nowhere, step))
+            return learner.network, score(learner.network, self.test, self.config.training)
+
+
+def task_of(config: SegmentationConfig, synthetic: ImageSet, reference: ImageSet, train: ImageSet | None) -> Task:
+    """The task of segmenting ``reference`` images, of whose patients a quarter chooses the weights.
 
     Raises:
         ConfigError: the network cannot halve the grid.
         ImageError: a set has no labels, or the reference too few patients.
     """
-    _check_grid(reference, segmenter)
-    choosing = _choosing(reference.patients)
-    test = without(reference, choosing)
+    _check_grid(reference, config.segmenter)
+    test = without(reference, _choosing(reference.patients))
     validation = without(reference, set(test.patients))
     labelled = {"synthetic": synthetic, "training": train, "choosing reference": validation, "tested reference": test}
     for name, images in labelled.items():
@@ -92,20 +112,7 @@ def usefulness(
             raise ImageError(
                 f"no voxel of the {name} images is labelled on the grid", fix="give more images with label maps"
             )
-    count = len(synthetic.names) if train is None else min(len(synthetic.names), len(train.names))
-    config = SegmentationConfig(segmenter=segmenter, training=training)
-
-    def learned_from(images: ImageSet, phase: str) -> tuple[nn.Module, DiceScores]:
-        some = taken(images, drawn("task", len(images.names), count))
-        work = work_of(config, some, [count, len(validation.names), len(test.names)])
-        learner = lesson(work, some, validation, device, watch)
-        with TemporaryDirectory(prefix="lichen-") as scratch, watch.phase(phase, training.images_seen) as step:
-            learner.take_best(learner.learn(Path(scratch) / "state.safetensors", _nowhere, step))
-            return learner.network, score(learner.network, test, training)
-
-    network, made = learned_from(synthetic, "task")
-    real = None if train is None else learned_from(train, "task-real")[1]
-    return Usefulness(count, sum(weights.numel() for weights in network.parameters()), made, real)
+    return Task(config, synthetic, train, validation, test)
 
 
 def _choosing(patients: Sequence[str]) -> set[str]:
