@@ -142,8 +142,8 @@ def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
             drawn = Facts(figure["matched"] or figure["synthetic"])
             name = FIGURES[figure["name"]].title
             rows.append((f"  {name}", reading_words(drawn), reading_words(Facts(figure["real"])), figure["finding"]))
-    if found["task"] is not None:
-        rows += [("",) * 4, *_task_rows(found["task"])]
+    if (task := found.get("task")) is not None:  # files of earlier versions do not have it
+        rows += [("",) * 4, *_task_rows(task)]
     lines += [_columns(rows), ""]
     if lacking := lacking_words({figure["name"] for figure in found["figures"]}):
         lines.append(f"lacking  {lacking}")
