@@ -131,6 +131,7 @@ def test_a_search_that_says_something_wrong_is_refused_with_file_and_line(
         ("[[8, 8], [16, 16]]", "{from: 8, to: 16}", "denoiser.channels is no number"),
         ("[[8, 8], [16, 16]]", "[[8, 8], [7]]", "denoiser.channels is 7; every level needs a positive multiple of 8"),
         ("planned_images: 100", "", "the search has no planned_images"),
+        ("{images: {size: [32, 32]}}", "{sampling: {count: 8}}", "line 5: candidates draw 8 images each"),
     ],
 )
 def test_a_span_that_no_value_can_come_from_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
