@@ -85,13 +85,16 @@ RUN_FOLDER = {
     "`gradient_norm`. Of phase `probe`: `n` samples compared, `above` and `share` of them nearer than new patients, "
     "`mean_score`, `p_value`, `rises` (0 or 1), and with `--probe.quality` the kernel `distance` to held-out images, "
     "`distance_error` (standard error), `distance_real_high` (upper end of that of training images). "
-    "Of phase `stop`: `kept_images_seen`, where a probe ended training.",
+    "Of phase `stop`: `kept_images_seen`, where a probe ended training. "
+    "Of phase `segmenter`: `loss`, `validation_dice`, and `spent_j`, the joules of the training by then.",
     "energy-<host>-<rank>.jsonl": "What the meters said, one JSON object a line. Each process appends to its own file.",
     "forecasts.jsonl": "What the work was expected to take, one JSON object a line, from probes before it began.",
     "checkpoints/autoencoder.state.safetensors": "State of the autoencoder's training, to resume from.",
     "checkpoints/diffusion.state.safetensors": "State of the denoiser's training, to resume from.",
     "checkpoints/gan.state.safetensors": "State of the training of a StyleGAN2, to resume from.",
     "checkpoints/generator.safetensors": "Finished generator: averaged weights, architecture, latent scale, tuning.",
+    "checkpoints/segmenter.state.safetensors": "State of a segmenter's training, to go on from, and its best weights.",
+    "checkpoints/segmenter.safetensors": "After `lichen segment`: the best weights, architecture and classes.",
     "checkpoints/images.sha256": "Hash of the training images; a run is not resumed with others.",
     "samples/sample-<index>.png": "A synthetic picture of one channel (16-bit gray) or three (8-bit colour).",
     "samples/sample-<index>.nii.gz": "A synthetic volume, or a picture with another number of channels; float32 from "
@@ -258,6 +261,8 @@ QUALITY = {
     "`worse`, `better` or `unknown`. null where sets are too small.",
     "extractors": "By name of the features, what they are and what is done to an image first.",
     "not_seen": "What no figure sees, one sentence each.",
+    "task": "With `--task`: `train_images` that each segmenter learned from, `test_patients`, `parameters`, the Dice "
+    "of what learned from `synthetic` and `real` images, and their `difference` paired by patient. null without.",
     "inputs": "SHA-256 of what was compared.",
 }
 

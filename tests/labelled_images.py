@@ -8,13 +8,13 @@ import numpy as np
 from PIL import Image as Picture
 
 
-def write_labelled(folder: Path, patients: int = 10, each: int = 3, side: int = 16) -> Path:
-    """``folder`` with images, label maps (0, 1, 5) and the table that names both and the patient."""
-    rng, grid = np.random.default_rng(0), np.indices((side, side))
+def write_labelled(folder: Path, patients: int = 10, each: int = 3, side: int = 16, first: int = 0) -> Path:
+    """``folder`` with images, label maps (0, 1, 5) and the table that names both and the patients, ``first`` and on."""
+    rng, grid = np.random.default_rng(first), np.indices((side, side))
     rows = ["file,label_file,patient"]
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
-    for patient in range(patients):
+    for patient in range(first, first + patients):
         for number in range(each):
             centre = rng.uniform(5, side - 5, 2)
             distance = np.hypot(*(grid - centre[:, None, None]))

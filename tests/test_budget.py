@@ -25,6 +25,7 @@ from lichen.config import BudgetConfig, CarbonConfig, RunConfig
 from lichen.energy import Energy, Forecast, Interval, PhaseForecast, Trace, read_traces, total
 from lichen.energy.readings import NO_READING, Reading, measured
 from lichen.errors import BudgetError, ConfigError
+from lichen.outlook import Outlook
 from lichen.presets import load_preset
 from lichen.runs import RunFolder, read_lines
 from lichen.settings import load_settings
@@ -163,6 +164,25 @@ def test_a_process_that_has_only_begun_counts_on_the_power_of_those_before(tmp_p
     with steadily_drawing(clock, tmp_path, limits) as watch, pytest.raises(BudgetError, match="is spent"):
         watch.keep_budget()()
     assert spent_j(tmp_path) == pytest.approx(600)
+
+
+def test_work_that_may_end_early_begins_though_its_whole_length_would_break_the_budget(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with steadily_drawing(Clock(), tmp_path, BudgetConfig(energy_kwh=1.0)) as watch:
+        watch.quiet = False
+        watch.expect(ahead(2, 3, 4), {}, may_end_early=True)
+        assert "--budget.energy-kwh is 1: it ends there, unless it is done before" in capsys.readouterr().err
+        with pytest.raises(BudgetError):
+            watch.expect(ahead(2, 3, 4), {})
+
+
+def test_work_is_judged_by_its_own_pace_only_from_the_share_that_was_asked_for() -> None:
+    outlook, spent = Outlook(ahead(1, 1, 1), {}), Energy(J_PER_KWH, J_PER_KWH, J_PER_KWH)
+    outlook.begin(["diffusion"], NO_READING, own_pace_from=0.5)
+    by_forecast, by_pace = (outlook.expected(spent, share).energy_j for share in (0.4, 0.5))
+    assert by_forecast == pytest.approx(1.6 * J_PER_KWH)
+    assert by_pace == pytest.approx(2 * J_PER_KWH)
 
 
 def test_training_stops_with_a_checkpoint_before_the_budget_is_broken_and_goes_on_to_the_same_bits(

@@ -27,6 +27,7 @@ import pytest
 from PIL import Image
 
 from dicom_files import write_series
+from labelled_images import write_labelled
 from lichen import __version__, options
 from lichen.audit.result import EXIT_CODES
 from lichen.carbon import load_table
@@ -84,6 +85,8 @@ def affordable(words: list[str]) -> list[str]:
     trains = words[0] == "./demo" or (lichen and command in {"run", "train"})
     if lichen and command == "audit":
         return [*words, "--audit.self-test", "2"]
+    if lichen and command == "segment":
+        return [*words, "--segmenter.width", "2", "--training.images-seen", "64", "--training.threads", "1"]
     if lichen and command == "predict":
         return [*words, "--config", str(TINY)]
     if not trains:
@@ -172,6 +175,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     write_images(folder / "scans", "2d", range(12), 2, "metadata.csv")
     write_images(folder / "volumes", "3d", range(20, 30), 1, "participants.tsv")
     write_images(folder / "training", "2d", range(40, 50), 1, "metadata.csv")
+    write_labelled(folder / "labelled", patients=6, each=2)
     write_images(folder / "held-out", "2d", range(50, 60), 1, "metadata.csv")
     affine = np.diag([-4.0, -4.0, 4.0, 1.0])
     for patient in range(4):
@@ -238,7 +242,7 @@ def test_the_reference_names_every_file_of_a_run_and_every_field_in_them(reader:
         for name in first_column("## Run folder")
     ]
     found = set()
-    for run in (reader.folder / "runs" / name for name in ("first", "volumes", "gan")):
+    for run in (reader.folder / "runs" / name for name in ("first", "volumes", "gan", "segmentation")):
         for path in (path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()):
             matches = [pattern for pattern in named if pattern.fullmatch(path)]
             assert matches, f"{path} is not in the reference"

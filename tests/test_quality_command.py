@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from lichen.chain.auditing import load_samples
+from labelled_images import write_labelled
+from lichen.chain import compare_folders
+from lichen.chain.auditing import load_samples, open_real
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
+from lichen.config import CarbonConfig
 from lichen.energy import read_traces
-from lichen.errors import AuditError, ImageError
+from lichen.errors import AuditError, ConfigError, ImageError
 from lichen.images import ImageSet, load_set, open_folder, write_sample
 from lichen.images.phantoms import phantom_source
+from lichen.options import GridOptions, QualityOptions
 from lichen.quality import measure_quality
 from lichen.runs import RunFolder
+from lichen.watch import watching
 from test_cli import call
 
 PARTS = {"reference": range(24), "train": range(24, 44), "new": range(44, 60)}
@@ -144,3 +149,63 @@ def test_embeddings_are_features_in_which_quality_is_measured(images: ImageSet) 
     kernel = found.figure("kernel", features.name)
     assert kernel.real is not None
     assert kernel.real.images == len(strangers.names)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Real images with label maps in two folders; in place of synthetic ones some with right and with wrong maps."""
+    root = tmp_path_factory.mktemp("labelled")
+    real = {name: write_labelled(root / name, 8, 2, first=first) for name, first in (("reference", 0), ("train", 20))}
+    other = write_labelled(root / "other", 10, 2, first=40)
+    source = open_real(other, GridOptions(label="label_file"))
+    made = load_set(source.items, (16, 16), classes=(0, 1, 5))
+    for number, voxels in enumerate(made.voxels):
+        elsewhere = torch.cat([voxels[:1], voxels[1:].roll((8, 8), (1, 2))])
+        for name, image in (("right", voxels), ("wrong", elsewhere)):
+            path = root / name / f"sample-{number:02}.nii.gz"
+            write_sample(path, image.numpy(), made.affine, {}, classes=made.classes)
+    return {**real, "right": root / "right", "wrong": root / "wrong"}
+
+
+LEARNED = """
+segmenter: {width: 4, levels: 3}
+training: {images_seen: 480, batch_size: 4, learning_rate: 0.02}
+"""
+TASK = ("--task", "segmentation", "--images.label", "label_file", "--features", "radiomics", "--device", "cpu")
+
+
+def test_a_segmenter_learns_from_right_label_maps_as_from_real_ones_and_not_from_wrong_ones(
+    labelled: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (settings := tmp_path / "task.yaml").write_text(LEARNED)
+    task = (*TASK, "--task-config", str(settings))
+    assert quality(labelled, "right", tmp_path / "right", *task, "--json") == 0
+    right = json.loads(capsys.readouterr().out)["task"]
+    assert (right["train_images"], right["test_patients"]) == (16, 6)
+    assert right["synthetic"]["dice"]["estimate"] > 0.7
+    assert right["real"]["dice"]["estimate"] > 0.7
+    means = right["synthetic"]["dice"]["estimate"] - right["real"]["dice"]["estimate"]
+    assert right["difference"]["estimate"] == pytest.approx(means)
+    assert right["difference"]["low"] < means < right["difference"]["high"]
+    assert quality(labelled, "wrong", tmp_path / "wrong", *task) == 0
+    wrong = json.loads((tmp_path / "wrong" / "quality.json").read_text())["task"]
+    assert wrong["difference"]["high"] < -0.2
+    said = capsys.readouterr().out
+    assert "learned from 16 images" in said
+    assert "class 5" in said
+    assert {phase.phase for phase in read_traces(RunFolder(tmp_path / "wrong").traces)} >= {"task", "task-real"}
+
+
+def test_a_task_that_cannot_be_learned_is_said(labelled: dict[str, Path], tmp_path: Path) -> None:
+    given = QualityOptions(
+        synthetic=labelled["right"],
+        reference=labelled["reference"],
+        images=GridOptions(label="label_file"),
+        task="segmentation",
+        task_config=tmp_path / "task.yaml",
+    )
+    (tmp_path / "task.yaml").write_text("segmenter: {levels: 6}")
+    with pytest.raises(ConfigError, match="cannot halve"), watching(tmp_path, CarbonConfig(), quiet=True) as watch:
+        compare_folders(given, torch.device("cpu"), watch)
+    with pytest.raises(ConfigError, match="label maps"):
+        QualityOptions(synthetic=labelled["right"], reference=labelled["reference"], task="segmentation")

@@ -235,6 +235,10 @@ class QualityOptions:
     """In what images are compared: a fixed random network, radiomics, or an encoder trained on half of --train."""
     weights: tuple[str, ...] = ()
     """Networks whose weights you have, as NAME=PATH: inception (FID and IS), radimagenet, medicalnet (volumes)."""
+    task: Literal["segmentation"] | None = None
+    """What the images are good for: a segmenter learns from them and is tested on --reference; with --images.label."""
+    task_config: Path | None = None
+    """YAML file for it, as `lichen segment` takes, whose segmenter and training count; default: the defaults there."""
     out: Path | None = None
     """Folder for quality.json and quality.html; default: quality/ here, or in the run folder."""
     images: GridOptions = field(default_factory=GridOptions)
@@ -254,6 +258,11 @@ class QualityOptions:
             )
         if self.run is not None and (self.reference or self.train):
             raise ConfigError("--run stands for --reference and --train", fix="leave out either --run or these")
+        if self.task is not None and self.run is None and self.images.label is None:
+            raise ConfigError(
+                "a segmenter learns from label maps, and nothing says where they are",
+                fix="name their channel with --images.label",
+            )
         if "encoder" in self.features and self.run is None and self.train is None:
             raise ConfigError(
                 "the encoder is trained on real images that are not compared", fix="give --train DIR, or leave it out"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
 from lichen.report.evidence import Facts
+from lichen.report.formats import plural
 from lichen.report.quality_words import FIGURES, lacking_words, reading_words
 
 VERDICTS = {
@@ -68,12 +69,36 @@ def segmentation_lines(summary: dict[str, Any], folder: Path) -> str:
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
 
 
-def _dice(found: dict[str, Any]) -> str:
+def _task_rows(task: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What learned from synthetic images beside what learned from real ones."""
+    made, real = task["synthetic"], task["real"] or {"dice": None, "classes": []}
+    return [
+        (task["name"], "synthetic", "real", ""),
+        ("  Dice", _dice(made["dice"]), _dice(real["dice"]), _learned(task)),
+        *(
+            (f"  class {one['value']}", _dice(one["dice"]), _dice(other and other["dice"]), "")
+            for one, other in zip_longest(made["classes"], real["classes"])
+        ),
+    ]
+
+
+def _learned(task: dict[str, Any]) -> str:
+    """How much worse or better what learned from synthetic images is."""
+    learned, paired = f"learned from {task['train_images']} images", task["difference"]
+    if paired is None or paired["estimate"] is None:
+        return learned
+    span = "" if paired["low"] is None else f" ({paired['low']:+.3f} to {paired['high']:+.3f})"
+    return f"{paired['estimate']:+.3f}{span}, {learned}"
+
+
+def _dice(found: dict[str, Any] | None) -> str:
     """``0.853 (0.841 to 0.865, 25 patients)``."""
+    if found is None:
+        return "none"
     if found["estimate"] is None:
         return "none: nobody has it"
     span = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}, "
-    return f"{found['estimate']:.3f} ({span}{found['n']} patients)"
+    return f"{found['estimate']:.3f} ({span}{plural(found['n'], 'patient')})"
 
 
 def _model(model: dict[str, Any]) -> str:
@@ -117,6 +142,8 @@ def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
             drawn = Facts(figure["matched"] or figure["synthetic"])
             name = FIGURES[figure["name"]].title
             rows.append((f"  {name}", reading_words(drawn), reading_words(Facts(figure["real"])), figure["finding"]))
+    if found["task"] is not None:
+        rows += [("",) * 4, *_task_rows(found["task"])]
     lines += [_columns(rows), ""]
     if lacking := lacking_words({figure["name"] for figure in found["figures"]}):
         lines.append(f"lacking  {lacking}")

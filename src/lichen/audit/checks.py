@@ -80,7 +80,7 @@ def as_large_as(train: ImageSet, withheld: ImageSet, train_prints: list[str | No
             f"{there} images are withheld and {wanted} were trained on; the nearest of more images is nearer",
             fix=f"give at least {wanted} withheld images, or none and --reference",
         )
-    return withheld if there == wanted else _taken(withheld, list(range(wanted)))
+    return withheld if there == wanted else taken(withheld, list(range(wanted)))
 
 
 def check_apart(
@@ -119,10 +119,11 @@ def check_apart(
 def without(images: ImageSet, patients: Collection[str]) -> ImageSet:
     """``images`` without those of ``patients``."""
     kept = [i for i, patient in enumerate(images.patients) if patient not in patients]
-    return images if len(kept) == len(images.names) else _taken(images, kept)
+    return images if len(kept) == len(images.names) else taken(images, kept)
 
 
-def _taken(images: ImageSet, kept: list[int]) -> ImageSet:
+def taken(images: ImageSet, kept: list[int]) -> ImageSet:
+    """Some of ``images``, by their places."""
     names, owners = (tuple(values[i] for i in kept) for values in (images.names, images.patients))
     return replace(images, voxels=images.voxels[kept], names=names, patients=owners)
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lichen import __version__
-from lichen.audit.checks import fingerprints, set_apart
+from lichen.audit.checks import fingerprints, set_apart, without
 from lichen.chain.auditing import common_grid, load_samples, open_real
 from lichen.chain.data import check_bound, classes_of, read_images
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
+from lichen.config import SegmentationConfig
 from lichen.errors import RunError
 from lichen.files import write_json
 from lichen.images import ImageSet, load_set, open_folder
@@ -29,10 +30,12 @@ from lichen.quality import (
 )
 from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
 from lichen.runs import RunFolder
+from lichen.settings import load_settings
 from lichen.stored import generator_settings
 from lichen.watch import Watch
 
 if TYPE_CHECKING:
+    from lichen.chain.tasking import Task, Usefulness
     from lichen.options import QualityOptions
     from lichen.quality.brought import Brought
 
@@ -72,6 +75,8 @@ class Compared:
     about: Mapping[str, str]
     """Name of the features -> what they are."""
     not_seen: tuple[str, ...]
+    task: Usefulness | None = None
+    """None where no task was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         """For ``quality.json``: figures, numbers and sums; no name of an image, patient or folder."""
@@ -88,6 +93,7 @@ class Compared:
             **self.quality.as_json(),
             "extractors": dict(self.about),
             "not_seen": list(self.not_seen),
+            "task": None if self.task is None else self.task.as_json(),
             "inputs": {name: images.sha256() for name, images in sets.items()},
         }
 
@@ -112,13 +118,15 @@ def compare_folders(options: QualityOptions, device: torch.device, watch: Watch)
         reference = load_set(sources["reference"].items, size, fit, classes=classes, step=step)
         channels = reference.voxels.shape[1]
         others = {
-            name: load_set(source.items, size, fit, channels=channels, classes=classes, step=step).without_label_map
+            name: load_set(source.items, size, fit, channels=channels, classes=classes, step=step)
             for name, source in sources.items()
             if name != "reference"
         }
-    reference, train = reference.without_label_map, others.get("train")
+    train = others.get("train")
     if train is not None:
-        reference, shared = set_apart(train, reference, fingerprints(train.voxels), allowed=True)
+        images = train.without_label_map
+        _, shared = set_apart(images, reference.without_label_map, fingerprints(images.voxels), allowed=True)
+        reference = without(reference, shared)
         if shared:
             watch.tell(f"{len(shared)} patients of --reference are in --train too, and are left out of the reference")
     not_seen = (*NOT_SEEN, OWN_RANGE, *([LABEL_MAPS] if classes else []))
@@ -141,8 +149,16 @@ def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.devi
     with watch.phase("read", len(source.items)) as step:
         made = load_samples(source, data.train, config.images.window, step)
     not_seen = (*NOT_SEEN, *([] if config.images.window else [OWN_RANGE]), *([LABEL_MAPS] if made.classes else []))
-    made, held_out, train = (images.without_label_map for images in (made, data.held_out, data.train))
-    return _compare(made, held_out, train, options, brought, device, watch, not_seen)
+    return _compare(made, data.held_out, data.train, options, brought, device, watch, not_seen)
+
+
+def _task(options: QualityOptions, synthetic: ImageSet, reference: ImageSet, train: ImageSet | None) -> Task:
+    from lichen.chain.tasking import task_of  # loads statistics that a run has no use for
+
+    config = SegmentationConfig()
+    if options.task_config is not None:
+        config = load_settings(options.task_config, config)
+    return task_of(config, synthetic, reference, train)
 
 
 def _brought(options: QualityOptions, device: torch.device) -> list[Brought]:
@@ -163,7 +179,13 @@ def _compare(
     watch: Watch,
     not_seen: tuple[str, ...],
 ) -> Compared:
-    """Measure in all features; those of the encoder against training patients whom it does not know."""
+    """Measure in all features, label maps aside; those of the encoder against training patients whom it does not know.
+
+    The task, if there is one, comes last, and takes the label maps.
+    """
+    task = None if options.task is None else _task(options, synthetic, reference, train)
+    synthetic, reference = synthetic.without_label_map, reference.without_label_map
+    train = None if train is None else train.without_label_map
     for extractor in brought:  # before hours of others, and not after
         extractor.check(synthetic.voxels)
     built_in = [BUILT_IN[name]() for name in dict.fromkeys(options.features) if name in BUILT_IN]
@@ -181,4 +203,5 @@ def _compare(
             about[encoder.name] = encoder.about
             added = figures_in(encoder, synthetic, reference, halves[1], step=step)
             quality = replace(quality, figures=(*quality.figures, *added))
-    return Compared(quality, synthetic, reference, train, about, not_seen)
+    useful = None if task is None else task.measure(device, watch)
+    return Compared(quality, synthetic, reference, train, about, not_seen, useful)

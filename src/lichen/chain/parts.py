@@ -38,11 +38,6 @@ class Parts:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
-    def background(self) -> int:
-        """The number, among the classes, of what is not labelled."""
-        return self.train.classes.index(background_class(self.train.classes))
-
-    @property
     def skipped(self) -> tuple[Skipped, ...]:
         """Images that were left out because they cannot be used."""
         return (*self.source.skipped, *(skipped for part in self.each.values() for skipped in part.skipped))
@@ -120,10 +115,20 @@ def class_numbers(images: ImageSet) -> Tensor:
     return torch.from_numpy(numbers).to(torch.uint8)
 
 
+def background_number(images: ImageSet) -> int:
+    """The number, among the classes of ``images``, of what is not labelled."""
+    return images.classes.index(background_class(images.classes))
+
+
+def is_labelled(images: ImageSet) -> bool:
+    """Whether any voxel of ``images`` has another class than the background."""
+    return len(images.classes) > 1 and bool((class_numbers(images) != background_number(images)).any())
+
+
 def _check_labelled(parts: Parts) -> None:
     """Every part needs something to find, or nothing could be learned, chosen or said there."""
     for name, images in parts.each.items():
-        if len(images.classes) < 2 or bool((class_numbers(images) == parts.background).all()):
+        if not is_labelled(images):
             raise ImageError(
                 f"no {name} image of {parts.source.label} has a labelled voxel on the grid",
                 fix="give more patients, or pick slices that are labelled, e.g. --images.slices 'label>=0.02'",

@@ -7,38 +7,32 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from lichen.chain.begin import at_work, holding, keep_config
 from lichen.chain.data import bind_images, classes_of
 from lichen.chain.expecting import tell_ahead
-from lichen.chain.parts import Parts, class_numbers, grid_of, open_labelled, read_parts, split_in_three
-from lichen.chain.segmenting_ahead import PHASE, TEST, VALIDATE, SegmentationWork
+from lichen.chain.lesson import lesson, score
+from lichen.chain.parts import Parts, grid_of, open_labelled, read_parts, split_in_three
+from lichen.chain.segmenting_ahead import PHASE, TEST, VALIDATE, SegmentationWork, work_of
 from lichen.chain.segmenting_summary import Outcome, summarise
 from lichen.chain.watched import watched
-from lichen.config import SegmentationConfig, SegmentationTraining
+from lichen.config import SegmentationConfig
 from lichen.energy import Forecast, find_meters, read_traces, total
 from lichen.errors import BudgetError
-from lichen.images import MOST_PEEKED, ImageSet, Source, load_set
+from lichen.images import MOST_PEEKED, load_set
 from lichen.outlook import LEAST_SHARE
-from lichen.progress import Step, silent
-from lichen.quality.dice import DiceScores, dice_scores
+from lichen.progress import Step
 from lichen.runs import RunFolder
-from lichen.seeds import mix_seed
 from lichen.stopping import Asked
 from lichen.team import ALONE
 from lichen.training.loop import Log
 from lichen.training.segmenter import (
     EndedBy,
-    Looking,
     Trained,
-    better,
     ended_by,
-    segment_images,
     state_of,
-    train_segmenter,
 )
-from lichen.training.segmenter_file import Segmenter, SegmenterSpec, save_segmenter
+from lichen.training.segmenter_file import Segmenter, save_segmenter
 from lichen.training.state import images_seen
 from lichen.watch import Watch, watching
 
@@ -58,7 +52,7 @@ def segment(config: SegmentationConfig, folder: RunFolder, *, command: str, quie
         with watching(folder.path, config.carbon, quiet=quiet, budget=config.budget) as watch:
             parts = read_parts(config, watch)
             bind_images(folder, *parts.each.values())
-            work = _work(config, parts.source, parts.train, [len(part.names) for part in parts.each.values()])
+            work = work_of(config, parts.train, [len(part.names) for part in parts.each.values()])
             done = work.done(images_seen(folder.training_state(PHASE)))
             tell_ahead(work.plan(device), done, folder.forecasts, device, watch, may_end_early=True)
             segmenter, outcome = _trained(work, parts, folder, device, watch)
@@ -90,77 +84,34 @@ def forecast_segmentation(config: SegmentationConfig) -> Forecast:
             classes=classes_of(source, skip_bad=images.skip_bad),
             skip_bad=images.skip_bad,
         )
-        return _work(config, source, few, list(map(len, parts))).forecast(device, find_meters(whole_machine=True))
-
-
-def score(network: nn.Module, images: ImageSet, training: SegmentationTraining, *, step: Step = silent) -> DiceScores:
-    """Dice's coefficients of what ``network`` finds in ``images`` against their label maps."""
-    voxels = images.without_label_map.voxels
-    found = segment_images(network, voxels, training.batch_size, training.precision, step=step)
-    return dice_scores(found, class_numbers(images), images.patients, images.classes)
-
-
-def _work(config: SegmentationConfig, source: Source, images: ImageSet, counts: list[int]) -> SegmentationWork:
-    rows = tuple(tuple(float(x) for x in row) for row in images.affine)
-    spec = SegmenterSpec(
-        tuple(images.voxels.shape[1:]),
-        rows,
-        config.segmenter,
-        is_phantom=source.is_phantom,
-        window=config.images.window or (),
-        classes=images.classes,
-    )
-    return SegmentationWork(spec, config, *counts)
+        return work_of(config, few, list(map(len, parts))).forecast(device, find_meters(whole_machine=True))
 
 
 def _trained(
     work: SegmentationWork, parts: Parts, folder: RunFolder, device: torch.device, watch: Watch
 ) -> tuple[Segmenter, Outcome]:
     """The segmenter with its best weights, trained as long as patience, length and budget allow."""
-    training, recipe = work.config.training, work.recipe
-    torch.manual_seed(mix_seed(training.seed, "weights"))
-    network = work.spec.build().to(device)
-    examples, maps = parts.train.without_label_map.voxels, class_numbers(parts.train)
+    recipe, learner = work.recipe, lesson(work, parts.train, parts.validation, device, watch)
 
-    def validate(now: nn.Module) -> float:
-        with watch.trace.phase(VALIDATE):
-            estimate = score(now, parts.validation, training).dice.estimate
-        assert estimate is not None  # something is labelled in the validation images
-        return estimate
-
-    looking = Looking(validate, work.every, training.patience)
-
-    def train(state: Path, log: Log, step: Step, stop: Asked) -> Trained:
+    def learn(state: Path, log: Log, step: Step, stop: Asked) -> Trained:
         spent = _spent_on_training(folder, watch)
 
         def log_with_energy(record: Mapping[str, float | int | str]) -> None:
             joules = spent()
             log(record if joules is None else {**record, "spent_j": joules})
 
-        return train_segmenter(
-            network,
-            examples,
-            maps,
-            parts.background,
-            recipe,
-            looking,
-            state_path=state,
-            log=log_with_energy,
-            step=step,
-            stop=stop,
-        )
+        return learner.learn(state, log_with_energy, step, stop)
 
     own_pace_from = min(1.0, max(LEAST_SHARE, work.every / recipe.images))
     try:
-        stood = watched(recipe, (), folder, watch, train, also=[VALIDATE], own_pace_from=own_pace_from)
-        end: EndedBy | Literal["budget"] = ended_by(stood.images_seen, stood.best, recipe, looking) or "length"
+        stood = watched(recipe, (), folder, watch, learn, also=[VALIDATE], own_pace_from=own_pace_from)
+        end: EndedBy | Literal["budget"] = ended_by(stood.images_seen, stood.best, recipe, learner.looking) or "length"
     except BudgetError as spent:
         watch.tell(f"{spent.problem}; what was learned so far is tested")
-        stood, end = state_of(folder.training_state(PHASE), network, recipe), "budget"
-    best = stood.best or better(None, stood.images_seen, network, validate(network.eval()))
-    network.load_state_dict(dict(best.kept.weights))
+        stood, end = state_of(folder.training_state(PHASE), learner.network, recipe), "budget"
+    best = learner.take_best(stood)
     outcome = Outcome(min(stood.images_seen, recipe.images), best.kept.images_seen, best.dice, end)
-    return Segmenter(work.spec, network.eval()), outcome
+    return Segmenter(work.spec, learner.network), outcome
 
 
 def _spent_on_training(folder: RunFolder, watch: Watch) -> Callable[[], float | None]:

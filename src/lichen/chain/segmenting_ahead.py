@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,6 +14,7 @@ from lichen.chain.expecting import Plan
 from lichen.chain.forecasting import probed
 from lichen.config import SegmentationConfig
 from lichen.energy import Forecast, Meter, PhaseForecast, expect
+from lichen.images import ImageSet
 from lichen.settings import dump_settings
 from lichen.training.loop import Recipe
 from lichen.training.segmenter import Looking, looks, segment_images, train_segmenter
@@ -96,6 +97,20 @@ class SegmentationWork:
             segment_images(network, images[: recipe.batch_size], recipe.batch_size, recipe.precision, step=watch)
         for phase in (VALIDATE, TEST):
             yield expect(phase, units[phase], "image", watch.pace())
+
+
+def work_of(config: SegmentationConfig, images: ImageSet, counts: Sequence[int]) -> SegmentationWork:
+    """The work on images of the kind of ``images``, so many to train on, to choose by and to test on."""
+    rows = tuple(tuple(float(x) for x in row) for row in images.affine)
+    spec = SegmenterSpec(
+        tuple(images.voxels.shape[1:]),
+        rows,
+        config.segmenter,
+        is_phantom=False,
+        window=config.images.window or (),
+        classes=images.classes,
+    )
+    return SegmentationWork(spec, config, *counts)
 
 
 def _nowhere(record: object) -> None:
