@@ -10,6 +10,7 @@ parametric families is that of Domhan, Springenberg and Hutter (IJCAI 2015), who
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LEAST_POINTS = 4
 """One more than a curve has unknowns beside its noise: end, gain and shape."""
 DRAWS = 512
+SILENT = 2.0
+"""Finished curves are heard as if so many more had said nothing of their shape."""
 MOST_AHEAD = 64
 """Validations still to come, at most, of which the best is looked for."""
 STRETCHED = tuple((rate, stretch) for rate in np.geomspace(0.25, 64, 16) for stretch in (0.4, 0.7, 1.0, 1.4))
@@ -40,21 +43,45 @@ TRUST = 0.5
 of the least wrong one (a power posterior, Holmes and Walker 2017)."""
 
 
-def final_quality(curve: Sequence[CurvePoint], whole_j: float) -> Floats | None:
+@cache
+def shapes_of(curves: tuple[tuple[CurvePoint, ...], ...]) -> Floats:
+    """How probable each shape (K,) is for one more curve, after finished ``curves`` of similar trainings.
+
+    What they say on average, and as if ``SILENT`` more had said nothing: a new curve may be unlike all of them.
+    """
+    said = [_said(curve) for curve in curves if len(curve) >= LEAST_POINTS and len({one.quality for one in curve}) > 1]
+    count = len(STRETCHED) + len(POWERS)
+    total = np.sum([np.full(count, SILENT / count), *said], axis=0)
+    return np.asarray(total / (SILENT + len(said)), dtype=np.float64)
+
+
+@cache
+def _said(curve: tuple[CurvePoint, ...]) -> Floats:
+    t, y = _scaled(curve, curve[-1].spent_j)
+    weights, *_ = _posteriors(t, y, shapes_of(()))
+    return np.asarray(weights.reshape(-1, len(NOISES)).sum(1))
+
+
+@cache
+def final_quality(
+    curve: tuple[CurvePoint, ...], whole_j: float, like: tuple[tuple[CurvePoint, ...], ...] = ()
+) -> Floats | None:
     """Draws (DRAWS,) of the best quality that a training of ``whole_j`` will have shown, higher being better.
+
+    ``like``: finished curves, whose shapes are thought more probable.
+
 
     The best, because the weights that are kept are those of the best validation. None with fewer than
     ``LEAST_POINTS`` points: their end could be anything. A curve that is over has no spread.
     """
     if len(curve) < LEAST_POINTS:
         return None
-    t = np.array([point.spent_j for point in curve]) / whole_j
-    y = np.array([point.quality for point in curve])
-    best, scale = float(y.max()), float(np.ptp(y))
-    ahead = _ahead(t)
+    qualities = [point.quality for point in curve]
+    best, scale = max(qualities), max(qualities) - min(qualities)
+    ahead = _ahead(np.array([point.spent_j for point in curve]) / whole_j)
     if not len(ahead) or scale == 0:
         return np.full(DRAWS, best)
-    weights, means, covariances, noises = _posteriors(t, (y - best) / scale)
+    weights, means, covariances, noises = _posteriors(*_scaled(curve, whole_j), shapes_of(like))
     rng = np.random.default_rng(mix_seed("final-quality", len(curve)))
     which = rng.choice(len(weights), DRAWS, p=weights)
     end, gain = _drawn(rng, means[which], covariances[which])
@@ -62,6 +89,12 @@ def final_quality(curve: Sequence[CurvePoint], whole_j: float) -> Floats | None:
     paths = end[:, None] - np.maximum(gain, 0)[:, None] * shapes
     paths += noises[which, None] * rng.standard_normal(paths.shape)
     return np.asarray(best + scale * np.maximum(0.0, paths.max(1)), dtype=np.float64)
+
+
+def _scaled(curve: Sequence[CurvePoint], whole_j: float) -> tuple[Floats, Floats]:
+    """Shares of the training (n,), and qualities (n,) from -1, the worst seen, to 0, the best."""
+    y = np.array([point.quality for point in curve])
+    return np.array([point.spent_j for point in curve]) / whole_j, (y - y.max()) / np.ptp(y)
 
 
 def _ahead(t: Floats) -> Floats:
@@ -81,7 +114,7 @@ def _shapes(t: Floats) -> Floats:
     return np.array([(values - last) / (1 - last) for values, last in raw])
 
 
-def _posteriors(t: Floats, y: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def _posteriors(t: Floats, y: Floats, likely: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Of each shape and noise: its probability (M,), mean (M, 2) and covariance (M, 2, 2) of end and gain, noise (M,).
 
     Gaussian linear regression (Bishop 2006, section 3.3) in the two unknowns, with evidence by the determinant lemma.
@@ -103,7 +136,7 @@ def _posteriors(t: Floats, y: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         explained - square[:, None] / noise**2 - len(y) * np.log(noise**2) - np.linalg.slogdet(precision)[1]
     )
     log_evidence = log_evidence.ravel()
-    weights = np.exp(TRUST * (log_evidence - log_evidence.max()))
+    weights = np.exp(TRUST * (log_evidence - log_evidence.max())) * np.repeat(likely, len(NOISES))
     noises = np.tile(noise, len(shapes))
     return weights / weights.sum(), (prior_mean + shift).reshape(-1, 2), covariance.reshape(-1, 2, 2), noises
 

@@ -8,7 +8,7 @@ similar settings came to, and a repetition of other seed says as much as it shou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from lichen.selection.types import Candidate, CurvePoint, Direction, Limits, Set
 
 NEGLIGIBLE = 0.0025
 """A gain of so small a share of the quality is none; nor is one within the spread between seeds."""
-UNLIKELY = 0.05
+UNLIKELY = 0.1
 """Below such a probability of being better, a candidate that costs more is dominated."""
 Key = tuple[tuple[str, Setting], ...]
 
@@ -80,7 +80,7 @@ class Judgement:
     def dominated(self, candidate: Candidate) -> str:
         """Why a waiting or running candidate is most likely dominated, in words; empty where it is not.
 
-        A finished one of other settings surely costs less, and it is hardly better than that by more than is negligible.
+        A finished one of other settings surely costs less, and hardly can this be better by more than is negligible.
         One that never ran needs ``least`` configurations to be judged by, a running one a curve of ``LEAST_POINTS``.
         """
         enough = (
@@ -93,7 +93,7 @@ class Judgement:
         if chance >= UNLIKELY or cost is None or spent is None:
             return ""
         return (
-            f"it would take {energy_text(cost.low)} at least, {rival.name} {energy_text(spent.low)} by the same end, and "
+            f"it costs {energy_text(cost.low)} at least, {rival.name} {energy_text(spent.low)} by the same end, and "
             f"the probability that it is better by more than {number(self.negligible, 2)} is {chance:.2g}"
         )
 
@@ -111,15 +111,12 @@ class Judgement:
 
     def _rival(self, candidate: Candidate, *, cheaper: bool = True) -> Candidate | None:
         """The finished one thought best among those that surely cost less, or else do not surely cost more."""
-        others: Iterable[Candidate] = (
-            [
-                one
-                for one in self.finished
-                if key(one.settings) != key(candidate.settings) and surely_above(candidate, one)
-            ]
-            if cheaper
-            else [one for one in self.finished if not surely_above(one, candidate)]
-        )
+        others = self.finished
+        if cheaper:
+            mine = key(candidate.settings)
+            others = tuple(one for one in others if key(one.settings) != mine and surely_above(candidate, one))
+        else:
+            others = tuple(one for one in others if not surely_above(one, candidate))
         return max(others, key=self._mean, default=None)
 
     def _mean(self, candidate: Candidate) -> tuple[float, str]:
@@ -132,7 +129,8 @@ def judge(candidates: Sequence[Candidate], direction: Direction, limits: Limits)
     keys = sorted({key(one.settings) for one in candidates}, key=repr)
     rows = {found: number for number, found in enumerate(keys)}
     points, owners = coordinates([dict(found) for found in keys])
-    seen = [(rows[key(one.settings)], *found) for one in candidates if (found := _observation(one, direction))]
+    like = tuple(_curve(one, direction) for one in candidates if one.state == "finished")
+    seen = [(rows[key(one.settings)], *found) for one in candidates if (found := _observation(one, direction, like))]
     finished = tuple(
         one
         for one in candidates
@@ -148,21 +146,29 @@ def judge(candidates: Sequence[Candidate], direction: Direction, limits: Limits)
     return Judgement(belief, rows, observed, allowed, 2 + len(set(owners)), best)
 
 
-def _observation(candidate: Candidate, direction: Direction) -> tuple[float, float] | None:
+def _observation(
+    candidate: Candidate, direction: Direction, like: tuple[tuple[CurvePoint, ...], ...]
+) -> tuple[float, float] | None:
     """What a candidate came to, or will by its curve, higher being better, and the variance of its error."""
     if candidate.state == "finished":
         found = goodness(candidate, direction)
         return None if found is None else (found, 0.0)
     if candidate.state not in {"running", "stopped"} or candidate.training_j is None:
         return None
-    sign = 1.0 if direction == "higher" else -1.0
-    curve = [CurvePoint(point.spent_j, sign * point.quality) for point in candidate.curve]
     whole = candidate.training_j
-    draws = final_quality(curve, (whole.low + whole.high) / 2 if whole.estimate is None else whole.estimate)
+    whole_j = (whole.low + whole.high) / 2 if whole.estimate is None else whole.estimate
+    draws = final_quality(_curve(candidate, direction), whole_j, like)
     if draws is None:
         return None
     low, middle, high = np.quantile(draws, (0.05, 0.5, 0.95))
     return float(middle), float((high - low) / 3.29) ** 2
+
+
+def _curve(candidate: Candidate, direction: Direction) -> tuple[CurvePoint, ...]:
+    """Its curve, higher being better."""
+    if direction == "higher":
+        return candidate.curve
+    return tuple(CurvePoint(point.spent_j, -point.quality) for point in candidate.curve)
 
 
 def _allowed(candidate: Candidate, limits: Limits) -> bool:

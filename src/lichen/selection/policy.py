@@ -15,11 +15,11 @@ def decide(candidates: Sequence[Candidate], direction: Direction, limits: Limits
     """What to do next, by all that is known of ``candidates``: a pure function, whatever their order.
 
     ``free`` places can take one more training each. Of waiting candidates those are refused that cannot keep the
-    ``limits``, or that are dominated with high probability: a finished one surely costs less, and it is unlikely that
-    this one is better by more than a negligible amount (``judging``). The others start, at first the cheapest of each
-    configuration, because joules buy most knowledge there (as the lowest rungs of Hyperband: Li et al., JMLR 2018); with
-    configurations enough to judge by, in the order of the expected improvement of the front (Jones, Schonlau and Welch
-    1998) per joule (per second in Snoek, Larochelle and Adams, NeurIPS 2012).
+    ``limits``, or that are dominated with high probability: a finished one surely costs less, and it is unlikely
+    that this one is better by more than a negligible amount (``judging``). The others start, at first the cheapest of
+    each configuration, because joules buy most knowledge there (as the lowest rungs of Hyperband: Li et al., JMLR
+    2018); with configurations enough to judge by, in the order of the expected improvement of the front (Jones,
+    Schonlau and Welch 1998) per joule (per second in Snoek, Larochelle and Adams, NeurIPS 2012).
 
     A running candidate is stopped when its forecast leaves the limits, or when its curve, extrapolated (Domhan,
     Springenberg and Hutter, IJCAI 2015), says that it will end dominated. While none is finished, the last one that

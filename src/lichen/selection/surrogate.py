@@ -27,6 +27,8 @@ HYPERPARAMETERS = 256
 """Draws from their prior."""
 SPREAD_OF_LEVEL = 3.0
 """Standard deviation of the mean quality, in units of the observed spread."""
+LEAST_SPREAD = 0.005
+"""Observations that differ by less, as a share of their level, say no more of others than if they differed by this."""
 DECADE = 5.0
 """Positive numbers whose largest is so many times the smallest are compared by their logarithms."""
 
@@ -109,7 +111,7 @@ def believe(points: Floats, owners: Sequence[int], seen: Sequence[int], values: 
     each setting, over a level that is itself unknown.
     """
     values, level = np.asarray(values, dtype=np.float64), float(np.mean(values))
-    scale = float(np.std(values)) or abs(level) or 1.0
+    scale = max(float(np.std(values)), LEAST_SPREAD * abs(level)) or 1.0
     y, known = (values - level) / scale, np.asarray(variances, dtype=np.float64) / scale**2
     lengths, signals, noises = _hyperparameters(1 + max(owners, default=-1))
     apart = (points[:, None] - points[None]) ** 2  # (m, m, D)
