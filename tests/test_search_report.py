@@ -198,7 +198,7 @@ def drawn(marks: list[Mark], rows: Sequence[Row] = ()) -> ET.Element:
 
 def centres(root: ET.Element) -> list[tuple[float, float]]:
     circles = [each.attrib for each in root.iter("circle") if each.get("class") == "mark front"]
-    return [(float(each["cx"]), float(each["cy"])) for each in circles][1:]  # the first one is that of the key
+    return sorted((float(each["cx"]), float(each["cy"])) for each in circles[1:])  # the first one is that of the key
 
 
 def test_points_stand_as_far_apart_as_their_costs_and_higher_where_quality_is() -> None:
@@ -213,6 +213,12 @@ def test_costs_over_more_than_a_decade_are_on_a_log_axis() -> None:
     (x1, _), (x2, _), (x3, _) = centres(root)
     assert x3 - x2 == pytest.approx(x2 - x1, abs=0.3)
     assert any("log scale" in (each.text or "") for each in root.iter("text"))
+
+
+def test_the_front_is_drawn_on_top_of_what_it_beats() -> None:
+    root = drawn([*marks_of((10, 0.5)), *marks_of((10, 0.5), kind="beaten")])
+    kinds = [each.get("class") for each in root.iter("circle") if each.get("class", "").startswith("mark ")]
+    assert kinds[-2:] == ["mark beaten", "mark front"]
 
 
 def test_the_staircase_joins_the_front_and_leaves_out_what_is_beaten() -> None:

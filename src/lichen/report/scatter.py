@@ -79,7 +79,9 @@ def scatter_chart(
     places = [(mark, x_scale(_at(mark.x) / unit.size), y_scale(_at(mark.y))) for mark in marks]
     body = [*key, *_grid(x_scale, y_scale, top, floor)]
     body.extend(_staircase([(x, y) for mark, x, y in places if mark.kind in {"taken", "front"}]))
-    for mark, x, y in places:
+    order: list[Kind] = list(KEYS)
+    places.sort(key=lambda place: order.index(place[0].kind))
+    for mark, x, y in reversed(places):  # the front on top of what it beats
         body.append(_mark(mark, x, y, x_scale, y_scale, unit))
     body.extend(_labels(places, top, bottom, up=best_at == "top"))
     if rows:
@@ -152,11 +154,10 @@ def _row(row: Row, y: float, x_scale: Scale, unit: Unit) -> Markup:
 
 
 def _labels(places: Sequence[tuple[Mark, float, float]], top: float, bottom: float, *, up: bool) -> list[Markup]:
-    """The names of points where there is room for them, those of the front first."""
+    """The names of points where there is room for them, the first of ``places`` first."""
     taken = [(x - 5, y - 5, x + 5, y + 5) for _, x, y in places]
-    order: list[Kind] = list(KEYS)
     body = []
-    for mark, x, y in sorted(places, key=lambda place: order.index(place[0].kind)):
+    for mark, x, y in places:
         words = mark.label if len(mark.label) <= _LONGEST_LABEL else mark.label[: _LONGEST_LABEL - 1].rstrip() + "…"
         wide, off = _LETTER * len(words), 11.0 if mark.kind == "taken" else 7.0
         high, low = y - off, y + off + _LINE - 3

@@ -101,9 +101,9 @@ def _budget(results: Results, budget_j: float) -> str:
     choice = results.in_budget
     if choice is None:
         return f"With {budget} for each candidate: none of those trained fits."
-    cut = ", cut at the budget" if choice.take.is_cut else ""
-    alike = "" if choice.take is choice.best else f"; no difference is shown to {choice.best.label}"
-    return f"With {budget} for each candidate: {choice.take.label}{cut}, {quality_words(choice.take, results)}{alike}."
+    take, best = (f"{each.label}{', cut at the budget' if each.is_cut else ''}" for each in (choice.take, choice.best))
+    alike = "" if choice.take is choice.best else f"; no difference is shown to {best}"
+    return f"With {budget} for each candidate: {take}, {quality_words(choice.take, results)}{alike}."
 
 
 def _ends(results: Results) -> str | None:

@@ -6,6 +6,7 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from lichen import __version__
@@ -50,12 +51,12 @@ class Results:
         """Which qualities are better."""
         return DIRECTIONS[self.search.quality]
 
-    @property
+    @cached_property
     def choice(self) -> Choice | None:
         """What to take, whatever it costs."""
         return answers.choose(self.configurations, self.direction)
 
-    @property
+    @cached_property
     def in_budget(self) -> Choice | None:
         """What to take with the search's budget for each candidate, cut ones included; None without a budget."""
         budget_j = self.limits.candidate_j
@@ -63,7 +64,7 @@ class Results:
             return None
         return answers.within_budget([*self.configurations, *self.cut], budget_j, self.direction)
 
-    @property
+    @cached_property
     def nearly(self) -> tuple[tuple[float, Configuration], ...]:
         """(quality, the cheapest that reaches it) of qualities a little less than the best one's."""
         if not self.front:
@@ -73,17 +74,17 @@ class Results:
         found = [(least, answers.at_least(self.front, least, self.direction)) for least in wanted]
         return tuple((least, take) for least, take in found if take is not None)
 
-    @property
+    @cached_property
     def steps(self) -> tuple[Step, ...]:
         """Along the front."""
         return answers.steps(self.front, self.direction)
 
-    @property
+    @cached_property
     def ends(self) -> Ends | None:
         """The cheapest and the best of the front."""
         return answers.ends(self.front, self.direction)
 
-    @property
+    @cached_property
     def saving(self) -> Saving:
         """Beside training every candidate until it is done."""
         return answers.saving(self.candidates, self.search_j)

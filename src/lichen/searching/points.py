@@ -118,9 +118,7 @@ def _space(search: Search) -> proposing.Space:
 
 def _point(search: Search, values: Mapping[str, Setting]) -> Point:
     spans = {each.setting: each for each in search.space if isinstance(each, Span)}
-    return {
-        name: text_of(spans[name], float(value)) if name in spans else str(value) for name, value in values.items()
-    }
+    return {name: text_of(spans[name], float(value)) if name in spans else str(value) for name, value in values.items()}
 
 
 def _node(dimension: Choices | Span, text: str) -> yaml.Node:
