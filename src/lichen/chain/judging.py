@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from lichen.chain.data import Data
 from lichen.images import ImageSet
 from lichen.progress import Step
-from lichen.quality import LEAST_PATIENTS, KernelDistance, kernel_distance
+from lichen.quality import LEAST_COMPARED, LEAST_PATIENTS, KernelDistance, kernel_distance
 from lichen.training.autoencoder import reconstruction_l1
 from lichen.training.generator import Generator
 
-LEAST_COMPARED = 16
-"""Fewer synthetic images say nothing of a distance, and as few training images may be of too few patients."""
 MOST_RESTORED = 64
 """Held-out images on which the autoencoder's error is measured."""
 

@@ -1,7 +1,7 @@
 """How good a synthetic set is: distances to real images. Torch is loaded only where features are computed."""
 
 from lichen.quality.distance import KernelDistance, KernelRuler, kernel_distance
-from lichen.quality.estimates import LEAST_PATIENTS, Estimate, Share
+from lichen.quality.estimates import LEAST_COMPARED, LEAST_PATIENTS, Estimate, Share
 from lichen.quality.extractors import Classifier, Extractor, Radiomics, RandomConv
 from lichen.quality.frechet import FrechetDistance, frechet_distance
 from lichen.quality.inception import inception_score
@@ -10,6 +10,7 @@ from lichen.quality.measures import Figure, Quality, Reading, figures_in, measur
 from lichen.quality.neighbours import Neighbourhood, prdc
 
 __all__ = [
+    "LEAST_COMPARED",
     "LEAST_PATIENTS",
     "Classifier",
     "Estimate",

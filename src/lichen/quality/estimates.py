@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUBSETS = 100
+LEAST_COMPARED = 16
+"""Fewer synthetic images say nothing of a distance, and as few training images may be of too few patients."""
 LEAST_PATIENTS = 4
 """In each set; fewer give no error of the estimate."""
 PAIRS = 500

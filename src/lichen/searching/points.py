@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import TypeVar
 
 import yaml
 
 from lichen.errors import ConfigError
 from lichen.searching.definition import Choices, Search, Span
-from lichen.seeds import mix_seed
+from lichen.selection import proposing
 from lichen.selection.types import Setting
 from lichen.settings import fill
 
@@ -26,7 +24,7 @@ DIGITS = 4
 """Significant digits of a value from a span: candidates are named for their values."""
 LONGEST_NAME = 200
 """Of a candidate, so that its files can be named for it: most file systems take 255 bytes."""
-MOST_TRIES = 1000
+MOST_TRIES = 100
 """For each random point: where a space has fewer points than asked for, all of them are soon found."""
 
 
@@ -84,25 +82,23 @@ def most_candidates(search: Search) -> int:
 
 
 def grid(search: Search) -> tuple[Point, ...]:
-    """All combinations, the last setting fastest; of choices alone."""
-    choices = [each for each in search.space if isinstance(each, Choices)]
-    names = [each.setting for each in choices]
-    return tuple(dict(zip(names, values, strict=True)) for values in product(*(each.names for each in choices)))
+    """All combinations, the last setting fastest.
+
+    Raises:
+        ConfigError: a setting has a span.
+    """
+    return tuple(_point(search, found) for found in proposing.grid(_space(search)))
 
 
 def at_random(search: Search, count: int, seed: int) -> tuple[Point, ...]:
-    """``count`` points, each another, evenly over choices and spans; fewer where the space has no more.
-
-    The first of them are the same for a larger ``count``.
-    """
+    """``count`` points, each another; fewer where the space has no more. The first are the same for a larger count."""
     found: list[Point] = []
-    for number in range(count):
-        for attempt in range(MOST_TRIES):
-            draw = random.Random(mix_seed(seed, "point", number, attempt))  # noqa: S311 (no secret)
-            point = {each.setting: _drawn(each, draw.random()) for each in search.space}
-            if point not in found:
-                found.append(point)
-                break
+    for number in range(count * MOST_TRIES):
+        point = _point(search, proposing.at_random(_space(search), seed, number))
+        if point not in found:
+            found.append(point)
+        if len(found) == count:
+            break
     return tuple(found)
 
 
@@ -111,16 +107,18 @@ def text_of(span: Span, value: float) -> str:
     return str(round(value)) if span.whole else f"{value:.{DIGITS}g}"
 
 
-def _drawn(dimension: Choices | Span, share: float) -> str:
-    """The value at a ``share`` of the way through."""
-    if isinstance(dimension, Choices):
-        return dimension.names[math.floor(share * len(dimension.names))]
-    low, high = dimension.low, dimension.high
-    if dimension.logarithmic:
-        return text_of(dimension, low * (high / low) ** share)
-    if dimension.whole:
-        return str(math.floor(low + share * (high - low + 1)))
-    return text_of(dimension, low + share * (high - low))
+def _space(search: Search) -> proposing.Space:
+    return {
+        each.setting: each.names
+        if isinstance(each, Choices)
+        else proposing.Between(each.low, each.high, each.logarithmic, each.whole)
+        for each in search.space
+    }
+
+
+def _point(search: Search, values: Mapping[str, Setting]) -> Point:
+    spans = {each.setting: each for each in search.space if isinstance(each, Span)}
+    return {name: text_of(spans[name], float(value)) if name in spans else str(value) for name, value in values.items()}
 
 
 def _node(dimension: Choices | Span, text: str) -> yaml.Node:

@@ -10,8 +10,10 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from lichen.config import RunConfig
 from lichen.errors import ConfigError, LichenError
 from lichen.fields import Fields
+from lichen.quality.estimates import LEAST_COMPARED
 from lichen.searching.definition import Choices, Method, QualityName, Search, Span, TaskName
 from lichen.searching.points import most_candidates, node_of
 from lichen.searching.tasks import Settings, task_of
@@ -66,6 +68,12 @@ def read_search(path: Path, method: Method = "grid") -> Search:
     start = task_of(task).default
     if base is not None:
         start = fill(start, base, path)
+    if isinstance(start, RunConfig) and start.sampling.count < LEAST_COMPARED:
+        raise fields.wrong(
+            fields.required("base"),
+            f"candidates draw {start.sampling.count} images each, and a kernel distance needs {LEAST_COMPARED}",
+            fix=f"write 'sampling: {{count: {LEAST_COMPARED}}}' or more into 'base'",
+        )
     search = Search(
         path=path,
         title=fields.text("title"),
