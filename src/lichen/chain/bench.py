@@ -41,6 +41,8 @@ class Bench:
 
         Of steps that differ, ``cycle`` after each other are all that there are, and are timed together.
         """
+        # the first optimiser of a process loads a large part of PyTorch, for seconds that are no step's
+        torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
         watch, part = self.stopwatch(recipe.images), self.team.part(recipe.batch_size)
         alone = replace(recipe, batch_size=max(1, part.stop - part.start))
 
