@@ -177,6 +177,9 @@ def test_a_contrast_is_the_paired_difference_and_a_missing_partner_leaves_its_pa
     assert finding.verdict == "supports"
     assert judge(replace(statement, above=0.5), cells, by_name(study)).verdict == "contradicts"
     assert judge(statement, cells[:1], by_name(study)).verdict == "undecided"
+    apart = [found("diffusion", "16", seed, share) for seed, share in ((0, 0.1), (1, 0.9), (2, 1.0))]
+    wide = judge(statement, [*apart, *(found("stylegan2", "16", seed, 0.0) for seed in (0, 1, 2))], by_name(study))
+    assert wide.interval.high == 1.0  # no difference of shares is larger, and Student's interval is
 
 
 def by_name(study: Study) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -47,6 +47,12 @@ class Interval:
     def as_json(self) -> dict[str, Any]:
         """This figure for a results file."""
         return asdict(self)
+
+    def within(self, least: float, most: float) -> Interval:
+        """Its part between ``least`` and ``most``, where the figure cannot lie outside: a share of 1.4 is none."""
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=max(self.low, least), high=min(self.high, most))
 
 
 def mean(values: Sequence[float | None], *, confidence: float = 0.95) -> Interval:

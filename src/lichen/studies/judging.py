@@ -26,7 +26,7 @@ from lichen.studies.definition import (
 )
 from lichen.studies.effects import Verdict
 from lichen.studies.electricity import months_apart, places_apart
-from lichen.studies.outcomes import Values
+from lichen.studies.outcomes import Values, unit_of
 
 Number = float | None
 
@@ -71,9 +71,13 @@ def judge(statement: Statement, cells: Sequence[Found], tables: Mapping[str, Tab
     measure, note = statement.measure, ""
     if isinstance(measure, Contrast):
         interval = _contrast(chosen, statement.outcome, measure)
+        if measure.scale == "difference":
+            least, most = _possible(unit_of(statement.outcome))
+            interval = interval.within(least - most, most - least)
     elif isinstance(measure, Mean):
         usual = tables[statement.table].usual(statement.at)
-        interval = statistics.mean([_mean(of_seed, statement.outcome, usual) for of_seed in _by_seed(chosen)])
+        figures = [_mean(of_seed, statement.outcome, usual) for of_seed in _by_seed(chosen)]
+        interval = statistics.mean(figures).within(*_possible(unit_of(statement.outcome)))
     elif isinstance(measure, AgainstTable):
         interval = _tables_apart(statement, measure.table, cells, tables)
     elif isinstance(measure, TrendOver):
@@ -126,7 +130,12 @@ def center(figures: Sequence[Number], unit: str) -> Interval:
     """The mean of the seeds; of joules and seconds, which differ by factors, the geometric one."""
     if unit in {"J", "s"} and all(figure is None or figure > 0 for figure in figures):
         return statistics.ratio(figures, [1.0] * len(figures))
-    return statistics.mean(figures)
+    return statistics.mean(figures).within(*_possible(unit))
+
+
+def _possible(unit: str) -> tuple[float, float]:
+    """Where figures of this unit lie; Student's interval of three seeds may reach beyond."""
+    return {"share": (0.0, 1.0), "correlation": (-1.0, 1.0)}.get(unit, (-math.inf, math.inf))
 
 
 def _levels(table: Table, factor: str | None) -> list[Choice]:

@@ -58,6 +58,11 @@ def known_outcomes(kind: Kind) -> Mapping[str, str]:
     return OF_RUNS if kind == "runs" else OF_FORECASTS
 
 
+def unit_of(outcome: str) -> str:
+    """The unit of an outcome of either kind of study; empty where it has none."""
+    return {**OF_FORECASTS, **OF_RUNS}.get(outcome, "")
+
+
 def values_of(job: Job) -> tuple[Values, dict[str, Any]]:
     """The outcomes of a finished cell, None where there is none; and what else is kept of it, for a results file.
 
