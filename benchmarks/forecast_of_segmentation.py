@@ -3,7 +3,7 @@
     python benchmarks/forecast_of_segmentation.py FOLDER-OF-A-SEARCH
 
 The search is of segmentations that validate more often than once an epoch. Beside lichen's stands carbontracker's
-predictor (mean energy of the epochs seen, times epochs), on the same readings, where it is installed. All are held against
+predictor (mean energy of the epochs seen, times epochs), on the same readings, where it is installed. All are beside
 what the training took until it ended: when patience ends it is nobody's forecast.
 """
 
