@@ -271,7 +271,8 @@ def test_the_reference_names_every_field_and_file_of_a_search(tmp_path: Path) ->
         tmp_path, [candidate(1), candidate(8, cut=Measured(0.7, None, None, 1900.0))], limits=Limits(candidate_j=2e3)
     )
     files = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
-    assert {f"| `{name}` |" for name in files} == {line.split("|")[1].join(("|", "|")) for line in rows_of(folder)}
+    # the others are the runner's
+    assert {f"| `{name}` |" for name in files} <= {line.split("|")[1].join(("|", "|")) for line in rows_of(folder)}
     assert {f"| `{name}` |" for name in found(tmp_path)} == {
         line.split("|")[1].join(("|", "|")) for line in rows_of(fields)
     }
