@@ -59,12 +59,21 @@ def run_search(
 
 def spent_j(home: Path) -> Range:
     """All that was spent on a search, probes included; a device that several runs shared counts once."""
+    traces = [*home.glob("energy-*.jsonl"), *home.glob("runs/*/energy-*.jsonl")]
     try:
-        phases = read_traces([*home.glob("energy-*.jsonl"), *home.glob("runs/*/energy-*.jsonl")])
-    except EnergyError:  # a process that has only begun
-        phases = ()
+        phases = read_traces(traces)
+    except EnergyError:  # one is of a process that has only begun, or damaged: the others count
+        phases = read_traces(filter(_is_trace, traces))
     bounds_j = total(phase.total for phase in phases).bounds_j()
     return Range(0.0, None, 0.0) if bounds_j is None else Range(*bounds_j)
+
+
+def _is_trace(path: Path) -> bool:
+    try:
+        read_traces([path])
+    except EnergyError:
+        return False
+    return True
 
 
 class Runner:
