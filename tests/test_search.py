@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -365,7 +365,7 @@ def test_a_trace_that_says_nothing_does_not_hide_what_the_others_say(tmp_path: P
     with Trace(tmp_path / trace_name(1), find_meters()) as trace, trace.phase("probe"):
         time.sleep(0.02)
     before = spent_j(tmp_path)
-    (tmp_path / "energy-other-2.jsonl").write_text('{"a": 1}\n')
+    (tmp_path / "energy-other-2.jsonl").write_text('what {\n{"a": 1}\n')
     assert spent_j(tmp_path) == before
     assert before.high > 0
 
@@ -408,3 +408,22 @@ def test_a_summary_with_an_impossible_figure_is_damaged(tmp_path: Path, widths: 
     trial.folder.summary.write_text(text.replace(old, new))
     with pytest.raises(RunError, match=r"summary\.json is damaged"):
         trial.find()
+
+
+@dataclass(frozen=True)
+class Failing(Quick):
+    """Candidates that say something and end badly."""
+
+    said: str = ""
+
+    def command(self, settings: Path, out: Path) -> list[str]:
+        del settings, out
+        return [sys.executable, "-c", f"print({self.said!r}, end=''); raise SystemExit(3)"]
+
+
+def test_a_failure_is_told_in_the_words_of_the_process_that_failed(tmp_path: Path, widths: Search) -> None:
+    for said, told in (("no disk", "no disk (code 3)"), ("", "it said nothing (code 3)")):
+        _, failed = run_search(
+            widths, None, tmp_path / "search", Terms(carbon=FRANCE), task=Failing(said=said), quiet=True
+        )
+        assert set(failed.values()) == {told}

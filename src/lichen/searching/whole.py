@@ -90,6 +90,8 @@ class Runner:
         self._trials: dict[str, Trial] = {}
         self._active: dict[str, subprocess.Popen[bytes]] = {}
         self._ending: set[str] = set()
+        self._logged: dict[str, int] = {}
+        """Bytes of a trial's log before this runner began its process."""
         self._finished: dict[str, Candidate] = {}
         self._teller = Teller(terms, search.quality, quiet=quiet)
         self.failed: dict[str, str] = {}
@@ -174,6 +176,7 @@ class Runner:
             trial = self._trials[name]
             if trial.is_going() or name in self._rulings.standing(self._limits) or trial.find().state == "finished":
                 continue
+            self._logged[name] = trial.log.stat().st_size if trial.log.exists() else 0
             try:
                 self._active[name] = trial.start(self._threads)
             except RunError:  # another runner was a moment faster
@@ -200,7 +203,7 @@ class Runner:
         state = trial.find().state
         ended_well = state == "finished" or (state == "cut" and code == 0)
         if not (ended_well or was_asked or trial.is_going()):  # another runner may have been a moment faster
-            self.failed[trial.name] = f"{last_words(trial.log)} (code {code})"
+            self.failed[trial.name] = f"{last_words(trial.log, self._logged[trial.name])} (code {code})"
 
 
 def _refuse_small_budget(candidates: Sequence[Candidate], terms: Terms) -> None:
