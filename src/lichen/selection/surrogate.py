@@ -147,7 +147,8 @@ def _fitted(
     observed += np.eye(len(y)) * (noises[:, None] ** 2 + known + 1e-10)[:, None, :]
     root = np.linalg.cholesky(observed)
     target = np.linalg.solve(root, np.broadcast_to(y[:, None], (len(root), len(y), 1)))[..., 0]
-    return root, target, -0.5 * (target**2).sum(1) - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
+    likelihood = -0.5 * (target**2).sum(1) - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
+    return np.asarray(root, np.float64), np.asarray(target, np.float64), np.asarray(likelihood, np.float64)
 
 
 def _parts(count: int, size: int) -> list[slice]:
