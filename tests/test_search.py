@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ from lichen.searching.terms import Terms
 from lichen.searching.trials import Trial
 from lichen.searching.whole import run_search, spent_j
 from lichen.selection import proposing
-from lichen.selection.types import Limits
+from lichen.selection.types import Limits, Setting
 from lichen.settings import dump_settings
 from quick_candidate import STEPS, dice_of, summary
 from quick_search import Quick
@@ -340,8 +341,13 @@ def test_a_ruling_that_somebody_damaged_is_passed_over(tmp_path: Path) -> None:
 def test_many_rulings_are_kept_in_one_reading_of_those_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rulings, readings = Rulings(tmp_path / "decisions.jsonl"), []
-    monkeypatch.setattr("lichen.searching.rulings.read_lines", lambda path: readings.append(path) or read_lines(path))
+    rulings, readings = Rulings(tmp_path / "decisions.jsonl"), list[Path]()
+
+    def reading(path: Path) -> list[dict[str, Any]]:
+        readings.append(path)
+        return read_lines(path)
+
+    monkeypatch.setattr("lichen.searching.rulings.read_lines", reading)
     many = [Ruling(f"width-{width}", "refuse", "too dear", Limits()) for width in range(50)]
     assert rulings.add(many[:25]) == tuple(many[:25])
     assert rulings.add(many) == tuple(many[25:])
@@ -373,9 +379,13 @@ def test_a_trace_that_says_nothing_does_not_hide_what_the_others_say(tmp_path: P
 def test_a_small_space_is_drawn_from_until_all_of_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = WIDTHS.replace("[4, 8, 16]", "{from: 4, to: 6}\n  segmenter.levels: [2, 3]")
     search = read_search(written(tmp_path / "search.yaml", text), "random")
-    draws = []
-    draw = proposing.at_random
-    monkeypatch.setattr(proposing, "at_random", lambda *given: draws.append(1) or draw(*given))
+    draw, draws = proposing.at_random, list[int]()
+
+    def drawing(space: proposing.Space, seed: int, number: int) -> dict[str, Setting]:
+        draws.append(number)
+        return draw(space, seed, number)
+
+    monkeypatch.setattr(proposing, "at_random", drawing)
     assert len(at_random(search, 10_000, seed=0)) == 6
     assert len(draws) < 100
 
