@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import quick_search
 from lichen.carbon import Range
 from lichen.config import BudgetConfig, CarbonConfig, EnergyBudgetConfig, SegmentationConfig
-from lichen.energy import Interval, read_sessions, read_traces, total
+from lichen.energy import Interval, Trace, find_meters, read_sessions, read_traces, total, trace_name
 from lichen.errors import BudgetError, ConfigError, RunError
-from lichen.runs import RunFolder
+from lichen.runs import RunFolder, read_lines
 from lichen.searching.definition import Search, Span
+from lichen.searching.forecasts import Forecasts
 from lichen.searching.points import applied, at_random, grid, places_of
 from lichen.searching.reading import read_search
 from lichen.searching.results import Results
@@ -29,7 +32,8 @@ from lichen.searching.tasks import Expected
 from lichen.searching.terms import Terms
 from lichen.searching.trials import Trial
 from lichen.searching.whole import run_search, spent_j
-from lichen.selection.types import Limits
+from lichen.selection import proposing
+from lichen.selection.types import Limits, Setting
 from lichen.settings import dump_settings
 from quick_candidate import STEPS, dice_of, summary
 from quick_search import Quick
@@ -105,6 +109,8 @@ def spans(tmp_path: Path) -> Search:
         ("seeds: [0]", "copy_rate: 0.1", "line 9: a segmentation makes no copies"),
         ("seeds: [0]", "planned_images: 5", "line 9: a segmentation makes no images"),
         ("seeds: [0]", "beta: -1", "line 9: beta is -1"),
+        ("seeds: [0]", "peak_memory_gb: 1e305", "line 9: peak_memory_gb is 1e+305"),
+        ('"How wide', '"\\ud800 How wide', "line 3: the search: title has half of a letter in it"),
         ("seeds: [0]", "seedz: [0]", "line 9: the search has no seedz\n  fix: did you mean seeds?"),
         ("images_seen: 20", "images_sene: 20", "line 6: there is no setting training.images_sene"),
     ],
@@ -323,3 +329,111 @@ def test_optuna_goes_on_with_the_trial_that_a_killed_process_left(tmp_path: Path
     assert {one.state for one in results.candidates} == {"finished"}
     again = select(search, home, terms)
     assert [asdict(one) for one in again.candidates] == [asdict(one) for one in results.candidates]
+
+
+def test_a_ruling_that_somebody_damaged_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    limits = '{"candidate_j": 1' + "0" * 400 + "}"
+    path.write_text(f'{{"candidate": "a", "kind": "refuse", "reason": "r", "limits": {limits}}}\n')
+    assert Rulings(path).standing(Limits(candidate_j=1.0)) == {}
+
+
+def test_many_rulings_are_kept_in_one_reading_of_those_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rulings, readings = Rulings(tmp_path / "decisions.jsonl"), list[Path]()
+
+    def reading(path: Path) -> list[dict[str, Any]]:
+        readings.append(path)
+        return read_lines(path)
+
+    monkeypatch.setattr("lichen.searching.rulings.read_lines", reading)
+    many = [Ruling(f"width-{width}", "refuse", "too dear", Limits()) for width in range(50)]
+    assert rulings.add(many[:25]) == tuple(many[:25])
+    assert rulings.add(many) == tuple(many[25:])
+    assert len(readings) == 2
+    assert list(rulings.standing(Limits())) == [each.candidate for each in many]
+
+
+def test_a_forecast_that_cannot_be_one_is_made_anew(tmp_path: Path, widths: Search) -> None:
+    forecasts, config = Forecasts(tmp_path / "forecasts", Quick(per_width_j=1.0), 0), SegmentationConfig()
+    expected = forecasts.of(config, 1, lambda: None)
+    (path,) = (tmp_path / "forecasts").glob("*.json")
+    whole = json.loads(path.read_text())
+    negative = json.dumps({**whole, "training_j": {"low": -5, "estimate": None, "high": math.inf}})
+    for damaged in ("", "[" * 100_000, "null", negative):
+        path.write_text(damaged)
+        assert Forecasts(tmp_path / "forecasts", Quick(per_width_j=1.0), 0).of(config, 1, lambda: None) == expected
+        assert json.loads(path.read_text()) == whole
+
+
+def test_a_trace_that_says_nothing_does_not_hide_what_the_others_say(tmp_path: Path) -> None:
+    with Trace(tmp_path / trace_name(1), find_meters()) as trace, trace.phase("probe"):
+        time.sleep(0.02)
+    before = spent_j(tmp_path)
+    (tmp_path / "energy-other-2.jsonl").write_text('what {\n{"a": 1}\n')
+    assert spent_j(tmp_path) == before
+    assert before.high > 0
+
+
+def test_a_small_space_is_drawn_from_until_all_of_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = WIDTHS.replace("[4, 8, 16]", "{from: 4, to: 6}\n  segmenter.levels: [2, 3]")
+    search = read_search(written(tmp_path / "search.yaml", text), "random")
+    draw, draws = proposing.at_random, list[int]()
+
+    def drawing(space: proposing.Space, seed: int, number: int) -> dict[str, Setting]:
+        draws.append(number)
+        return draw(space, seed, number)
+
+    monkeypatch.setattr(proposing, "at_random", drawing)
+    assert len(at_random(search, 10_000, seed=0)) == 6
+    assert len(draws) < 100
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"estimate": 0.', '"estimate": NaN, "was": 0.'),
+        ('"estimate": 0.', '"estimate": "<b>", "was": 0.'),
+        ('"planned_images_seen": 20', '"planned_images_seen": 0'),
+        ('"parameters": 4000', '"parameters": "many"'),
+    ],
+)
+def test_a_summary_with_an_impossible_figure_is_damaged(tmp_path: Path, widths: Search, old: str, new: str) -> None:
+    place = places_of(widths, grid(widths))[0]
+    config = applied(widths, place.point, SegmentationConfig(carbon=FRANCE))
+    trial = Trial(place, config, Quick(), 0, Terms(carbon=FRANCE), tmp_path)
+    trial.folder.path.mkdir(parents=True)
+    trial.folder.write_config(dump_settings(config))
+    trial.folder.write_summary(summary(config, "finished", 0.7, {"phases": []}))
+    for look in ('{"validation_dice": 0.5, "spent_j": 1.0}', '{"validation_dice": "x", "spent_j": 2.0}'):
+        with trial.folder.log.open("a") as log:
+            log.write(look.replace("{", '{"phase": "segmenter", "images_seen": 1, ', 1) + "\n")
+    trial.folder.log.write_text(
+        trial.folder.log.read_text().replace('1, "validation_dice": "x"', '2, "validation_dice": "x"')
+    )
+    assert [point.quality for point in trial.find().curve] == [0.5]
+    text = trial.folder.summary.read_text()
+    assert old in text
+    trial.folder.summary.write_text(text.replace(old, new))
+    with pytest.raises(RunError, match=r"summary\.json is damaged"):
+        trial.find()
+
+
+@dataclass(frozen=True)
+class Failing(Quick):
+    """Candidates that say something and end badly."""
+
+    said: str = ""
+
+    def command(self, settings: Path, out: Path) -> list[str]:
+        del settings, out
+        return [sys.executable, "-c", f"print({self.said!r}, end=''); raise SystemExit(3)"]
+
+
+def test_a_failure_is_told_in_the_words_of_the_process_that_failed(tmp_path: Path, widths: Search) -> None:
+    for said, told in (("no disk", "no disk (code 3)"), ("", "it said nothing (code 3)")):
+        _, failed = run_search(
+            widths, None, tmp_path / "search", Terms(carbon=FRANCE), task=Failing(said=said), quiet=True
+        )
+        assert set(failed.values()) == {told}

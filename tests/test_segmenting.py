@@ -346,3 +346,12 @@ def test_images_that_changed_are_not_gone_on_with(finished: Finished, tmp_path: 
     brighter.save(test_image)
     with pytest.raises(RunError, match="not those that the run"):
         segment(short, RunFolder(tmp_path / "run"), command="", quiet=True)
+
+
+def test_a_segmenter_that_no_memory_holds_is_refused_in_words(tmp_path: Path) -> None:
+    images = ImagesConfig(path=write_labelled(tmp_path / "images", patients=5, each=1), label="label_file")
+    config = SegmentationConfig(images=images, segmenter=SegmenterConfig(width=10**9, levels=2))
+    with pytest.raises(LichenError, match=r"width 1000000000 .* does not fit into the memory of the cpu"):
+        forecast_segmentation(config)
+    with pytest.raises(LichenError, match="does not fit into the memory"):
+        segment(config, RunFolder(tmp_path / "run"), command="lichen segment", quiet=True)

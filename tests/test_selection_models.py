@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_finished_curves_of_the_same_shape_make_an_end_more_certain() -> None:
 
 def certain(mean: float, sd: float) -> Belief:
     """Two independent settings: the first at 0 without doubt."""
-    return Belief(np.ones(1), np.array([[0.0, mean]]), np.array([np.diag([0.0, sd**2])]), np.array([0.1]))
+    return Belief(np.ones(1), np.array([[0.0, mean]]), lambda a, b: np.array([sd**2 * (a == b == 1)]), np.array([0.1]))
 
 
 def test_probability_and_expected_improvement_have_their_closed_forms() -> None:
@@ -90,8 +91,22 @@ def test_one_observation_without_noise_is_believed_and_a_far_setting_stays_open(
     points, owners = coordinates([{"width": width} for width in (4.0, 5.0, 64.0)])
     belief = believe(points, owners, [0, 0, 0, 0], np.array([0.8, 0.8, 0.8, 0.8]), np.zeros(4))
     assert belief.mean[0] == pytest.approx(0.8, abs=0.02)
-    near, far = (np.sqrt(np.mean(belief.covariances[:, row, row])) for row in (1, 2))
+    near, far = (np.sqrt(np.mean(belief.covariance(row, row))) for row in (1, 2))
     assert near < 0.5 * far
+
+
+def test_what_is_believed_of_many_settings_takes_little_memory_and_is_what_few_of_them_say() -> None:
+    rng = np.random.default_rng(0)
+    some: list[dict[str, Setting]] = [{"width": float(width), "rate": rng.random()} for width in range(1, 41)]
+    many: list[dict[str, Setting]] = [{"width": float(rng.uniform(1, 40)), "rate": rng.random()} for _ in range(1500)]
+    points, owners = coordinates([*some, *many, {"width": 1.0, "rate": 0.0}, {"width": 40.0, "rate": 1.0}])
+    values = 0.1 * points[:40, 0] + 0.01 * rng.standard_normal(40)
+    few = believe(points[:50], owners, range(40), values, np.zeros(40))
+    tracemalloc.start()
+    belief = believe(points, owners, range(40), values, np.zeros(40))
+    assert belief.better(45, 3) == pytest.approx(few.better(45, 3), rel=1e-6)
+    assert tracemalloc.get_traced_memory()[1] < 500e6
+    tracemalloc.stop()
 
 
 def test_repetitions_show_the_noise_between_seeds() -> None:

@@ -65,8 +65,11 @@ class Fields:
             raise self.wrong(node, f"{self.what}: {name} {error}") from error
 
     def text(self, name: str) -> str:
-        """The text at ``name``, which must be there."""
-        return " ".join(str(self.value(name, str, required=True)).split())
+        """The text at ``name``, which must be there; it can be written to a file again."""
+        text = " ".join(str(self.value(name, str, required=True)).split())
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise self.wrong(self.required(name), f"{self.what}: {name} has half of a letter in it", fix="retype it")
+        return text
 
     def lines(self, name: str) -> tuple[str, ...]:
         """A list of texts; empty where there is none."""

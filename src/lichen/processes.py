@@ -60,7 +60,8 @@ def ask_to_end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-def last_words(log: Path) -> str:
-    """The end of what a process said."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+def last_words(log: Path, begun: int = 0) -> str:
+    """The end of what a process said; ``begun``: the bytes of the log that those before it wrote."""
+    said = log.read_bytes()[begun:] if log.exists() else b""
+    lines = said.decode(errors="replace").splitlines()
     return " ".join(line.strip() for line in lines[-LAST_WORDS:]) or "it said nothing"

@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from lichen.chain.fitting import MemoryTable, by
-from lichen.config import SamplingConfig
+from lichen.config import SamplingConfig, SegmentationConfig
 from lichen.errors import LichenError, TrainingError
 from lichen.memory import gigabytes, gigabytes_up
 
@@ -27,7 +27,8 @@ def explaining(explain: Callable[[], LichenError]) -> Iterator[None]:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether ``error`` says that a GPU or the CPU has no memory left; the latter has no class of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = ("can't allocate memory", "Storage size calculation overflowed")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
 
 
 def training_does_not_fit(table: MemoryTable) -> TrainingError:
@@ -62,6 +63,15 @@ def sampling_does_not_fit(config: SamplingConfig, device: torch.device) -> Train
         fix=f"use --sampling.batch-size {max(1, config.batch_size // 2)}"
         if config.batch_size > 1
         else "end other programs on it, or draw on a machine with more memory",
+    )
+
+
+def segmenting_does_not_fit(config: SegmentationConfig, device: torch.device) -> TrainingError:
+    """What to do where a segmenter cannot be trained."""
+    return TrainingError(
+        f"a segmenter of width {config.segmenter.width} with {config.training.batch_size} images together does not "
+        f"fit into the memory of the {device.type} ({gigabytes(memory_of(device))})",
+        fix="lower --segmenter.width, --training.batch-size or --images.size",
     )
 
 

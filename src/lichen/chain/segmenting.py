@@ -12,6 +12,7 @@ from lichen.chain.begin import at_work, holding, keep_config
 from lichen.chain.data import bind_images, classes_of
 from lichen.chain.expecting import tell_ahead
 from lichen.chain.lesson import lesson, score
+from lichen.chain.out_of_memory import explaining, segmenting_does_not_fit
 from lichen.chain.parts import Parts, grid_of, open_labelled, read_parts, split_in_three
 from lichen.chain.segmenting_ahead import PHASE, TEST, VALIDATE, SegmentationWork, work_of
 from lichen.chain.segmenting_summary import Outcome, summarise
@@ -47,7 +48,11 @@ def segment(config: SegmentationConfig, folder: RunFolder, *, command: str, quie
         LichenError: something that was given cannot be used; what is in the folder stays as it was.
         BudgetError: the budget was spent before training.
     """
-    with holding(folder, ALONE), at_work(config.training, ALONE) as device:
+    with (
+        holding(folder, ALONE),
+        at_work(config.training, ALONE) as device,
+        explaining(lambda: segmenting_does_not_fit(config, device)),
+    ):
         keep_config(config, folder)
         with watching(folder.path, config.carbon, quiet=quiet, budget=config.budget) as watch:
             parts = read_parts(config, watch)
@@ -71,7 +76,7 @@ def forecast_segmentation(config: SegmentationConfig) -> Forecast:
     Raises:
         LichenError: a setting or an image cannot be used.
     """
-    with at_work(config.training, ALONE) as device:
+    with at_work(config.training, ALONE) as device, explaining(lambda: segmenting_does_not_fit(config, device)):
         source = open_labelled(config)
         size, images = grid_of(config, source), config.images
         parts = split_in_three(config, source)

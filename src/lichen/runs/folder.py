@@ -166,7 +166,7 @@ class RunFolder:
         """Whoever works on the summary inside gets a ``RunError`` where it lacks something or holds an odd value."""
         try:
             yield
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise RunError(
                 f"{self.summary} is damaged ({type(error).__name__}: {error})",
                 fix="repeat the command of the run; it is written anew",

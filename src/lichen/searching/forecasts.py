@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -58,9 +59,11 @@ class Forecasts:
 
     def _read(self, key: str) -> Expected | None:
         try:
-            return from_plain(Expected, json.loads(self._path(key).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError):  # it is made anew
+            found = from_plain(Expected, json.loads(self._path(key).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):  # it is made anew
             return None
+        costs = [cost for cost in (found.training_j, found.synthesis_j) if cost is not None]
+        return found if all(0 <= cost.low <= cost.high < math.inf for cost in costs) else None
 
 
 def _on(config: Settings, threads: int) -> Settings:

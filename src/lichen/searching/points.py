@@ -92,14 +92,22 @@ def grid(search: Search) -> tuple[Point, ...]:
 
 def at_random(search: Search, count: int, seed: int) -> tuple[Point, ...]:
     """``count`` points, each another; fewer where the space has no more. The first are the same for a larger count."""
-    found: list[Point] = []
+    count = int(min(count, _most_points(search)))
+    found: dict[tuple[str, ...], Point] = {}
     for number in range(count * MOST_TRIES):
         point = _point(search, proposing.at_random(_space(search), seed, number))
-        if point not in found:
-            found.append(point)
+        found.setdefault(tuple(point.values()), point)
         if len(found) == count:
             break
-    return tuple(found)
+    return tuple(found.values())
+
+
+def _most_points(search: Search) -> float:
+    """How many points a space can have; those of a span that is not of whole numbers are not counted."""
+    return math.prod(
+        len(each.values) if isinstance(each, Choices) else each.high - each.low + 1 if each.whole else math.inf
+        for each in search.space
+    )
 
 
 def text_of(span: Span, value: float) -> str:

@@ -197,7 +197,7 @@ def _number(fields: Fields, name: str, usual: float, *, least: float) -> float:
 
 def _limit(fields: Fields, name: str) -> float | None:
     value: float | None = fields.value(name, float | None)
-    if value is not None and not 0 < value < math.inf:
+    if value is not None and not 0 < value * 1e9 < math.inf:  # as bytes
         raise fields.wrong(fields.required(name), f"{name} is {value:g}", fix="give a number above 0, or leave it out")
     return value
 

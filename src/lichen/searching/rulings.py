@@ -43,18 +43,26 @@ class Rulings:
         for line in read_lines(self._path):
             try:
                 ruling = from_plain(Ruling, {name: value for name, value in line.items() if name != "at"})
-            except (KeyError, TypeError, ValueError):  # somebody changed it
+                stands = ruling.stands(limits)
+            except (KeyError, TypeError, ValueError, OverflowError):  # somebody changed it
                 continue
-            last[ruling.candidate] = ruling
-        return {name: ruling for name, ruling in last.items() if ruling.stands(limits)}
+            last.pop(ruling.candidate, None)
+            if stands:
+                last[ruling.candidate] = ruling
+        return last
 
     def add(self, rulings: Iterable[Ruling]) -> tuple[Ruling, ...]:
         """Add those on candidates of whom none stands yet; return them."""
         with my_turn(self._path.parent):
-            new = tuple(each for each in rulings if each.candidate not in self.standing(each.limits))
-            for ruling in new:
-                append_line(self._path, {"at": now(), **asdict(ruling)})
-        return new
+            standing: dict[Limits, Mapping[str, Ruling]] = {}
+            new = []
+            for ruling in rulings:
+                if ruling.limits not in standing:
+                    standing[ruling.limits] = self.standing(ruling.limits)
+                if ruling.candidate not in standing[ruling.limits]:
+                    append_line(self._path, {"at": now(), **asdict(ruling)})
+                    new.append(ruling)
+        return tuple(new)
 
 
 def _least(limits: Limits, name: str) -> float:

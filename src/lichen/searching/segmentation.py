@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,7 @@ class Segmentation:
         del planned_images
         summary = folder.read_summary()
         records = read_log(folder.log).get(PHASE, [])
-        curve = tuple(
-            CurvePoint(record["spent_j"], record["validation_dice"])
-            for record in records
-            if "validation_dice" in record and record.get("spent_j") is not None
-        )
+        curve = tuple(_points(records))
         if summary is not None:
             with folder.summary_in_use():
                 return _of_summary(summary, curve)
@@ -107,10 +103,19 @@ def _of_summary(summary: Mapping[str, Any], curve: tuple[CurvePoint, ...]) -> Fi
         synthesis_j=None,
         curve=curve,
         measured=measured,
-        parameters=summary["model"]["parameters"],
+        parameters=int(summary["model"]["parameters"]),
         training_flop=found["training_flop"],
         copy_rate=None,
     )
+
+
+def _points(records: Iterable[Mapping[str, Any]]) -> Iterator[CurvePoint]:
+    """What the looks of a log say; without a meter they say no energy, and of a damaged log some say nothing."""
+    for record in records:
+        try:
+            yield CurvePoint(record["spent_j"], record["validation_dice"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            continue
 
 
 def _rest(training: Energy, share: float) -> Energy:

@@ -59,12 +59,21 @@ def run_search(
 
 def spent_j(home: Path) -> Range:
     """All that was spent on a search, probes included; a device that several runs shared counts once."""
+    traces = [*home.glob("energy-*.jsonl"), *home.glob("runs/*/energy-*.jsonl")]
     try:
-        phases = read_traces([*home.glob("energy-*.jsonl"), *home.glob("runs/*/energy-*.jsonl")])
-    except EnergyError:  # a process that has only begun
-        phases = ()
+        phases = read_traces(traces)
+    except EnergyError:  # one is of a process that has only begun, or damaged: the others count
+        phases = read_traces(filter(_is_trace, traces))
     bounds_j = total(phase.total for phase in phases).bounds_j()
     return Range(0.0, None, 0.0) if bounds_j is None else Range(*bounds_j)
+
+
+def _is_trace(path: Path) -> bool:
+    try:
+        read_traces([path])
+    except EnergyError:
+        return False
+    return True
 
 
 class Runner:
@@ -81,6 +90,8 @@ class Runner:
         self._trials: dict[str, Trial] = {}
         self._active: dict[str, subprocess.Popen[bytes]] = {}
         self._ending: set[str] = set()
+        self._logged: dict[str, int] = {}
+        """Bytes of a trial's log before this runner began its process."""
         self._finished: dict[str, Candidate] = {}
         self._teller = Teller(terms, search.quality, quiet=quiet)
         self.failed: dict[str, str] = {}
@@ -165,6 +176,7 @@ class Runner:
             trial = self._trials[name]
             if trial.is_going() or name in self._rulings.standing(self._limits) or trial.find().state == "finished":
                 continue
+            self._logged[name] = trial.log.stat().st_size if trial.log.exists() else 0
             try:
                 self._active[name] = trial.start(self._threads)
             except RunError:  # another runner was a moment faster
@@ -191,7 +203,7 @@ class Runner:
         state = trial.find().state
         ended_well = state == "finished" or (state == "cut" and code == 0)
         if not (ended_well or was_asked or trial.is_going()):  # another runner may have been a moment faster
-            self.failed[trial.name] = f"{last_words(trial.log)} (code {code})"
+            self.failed[trial.name] = f"{last_words(trial.log, self._logged[trial.name])} (code {code})"
 
 
 def _refuse_small_budget(candidates: Sequence[Candidate], terms: Terms) -> None:

@@ -8,7 +8,7 @@ weighted by the likelihood: no optimiser, the same answer each time, and where d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -31,6 +31,10 @@ LEAST_SPREAD = 0.005
 """Observations that differ by less, as a share of their level, say no more of others than if they differed by this."""
 DECADE = 5.0
 """Positive numbers whose largest is so many times the smallest are compared by their logarithms."""
+UNHEARD = 1e-7
+"""Hyperparameters with so small a share of the likelihood of the best are left out: no figure shows them."""
+MOST_VALUES = 4_000_000
+"""Of covariances between observations that are held at one time."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class Belief:
     """(H,), which sum to 1."""
     means: Floats
     """(H, m)."""
-    covariances: Floats
-    """(H, m, m)."""
+    covariance: Callable[[int, int], Floats]
+    """Between two settings, (H,); found when it is asked for, since thousands of settings have millions of pairs."""
     noises: Floats
     """(H,), the standard deviation between seeds."""
 
@@ -69,8 +73,7 @@ class Belief:
 
     def _gap(self, one: int, other: int) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the difference, (H,) each."""
-        cov = self.covariances
-        variance = cov[:, one, one] + cov[:, other, other] - 2 * cov[:, one, other]
+        variance = self.covariance(one, one) + self.covariance(other, other) - 2 * self.covariance(one, other)
         return self.means[:, one] - self.means[:, other], np.sqrt(np.maximum(variance, 1e-24))
 
 
@@ -113,23 +116,51 @@ def believe(points: Floats, owners: Sequence[int], seen: Sequence[int], values: 
     values, level = np.asarray(values, dtype=np.float64), float(np.mean(values))
     scale = max(float(np.std(values)), LEAST_SPREAD * abs(level)) or 1.0
     y, known = (values - level) / scale, np.asarray(variances, dtype=np.float64) / scale**2
-    lengths, signals, noises = _hyperparameters(1 + max(owners, default=-1))
-    apart = (points[:, None] - points[None]) ** 2  # (m, m, D)
-    squared = np.einsum("ijd,hd->hij", apart, lengths[:, list(owners)] ** -2.0)
-    prior = signals[:, None, None] ** 2 * _matern(np.sqrt(squared)) + SPREAD_OF_LEVEL**2
-    rows = np.asarray(seen, dtype=np.intp)
-    cross = prior[:, rows]  # (H, n, m)
-    observed = cross[:, :, rows] + np.eye(len(y)) * (noises[:, None] ** 2 + known + 1e-10)[:, None, :]
-    root = np.linalg.cholesky(observed)
-    whitened = np.linalg.solve(
-        root, np.concatenate([np.broadcast_to(y[None, :, None], (len(root), len(y), 1)), cross], 2)
+    scales, signals, noises = _hyperparameters(1 + max(owners, default=-1))
+    scales = scales[:, list(owners)] ** -2.0
+    there = points[np.asarray(seen, dtype=np.intp)]
+    likelihoods = np.concatenate(
+        [_fitted(there, y, known, scales[part], signals[part], noises[part])[2] for part in _parts(len(scales), len(y))]
     )
-    target, cross = whitened[..., 0], whitened[..., 1:]
-    log_likelihood = -0.5 * (target**2).sum(1) - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
-    weights = np.exp(log_likelihood - log_likelihood.max())
-    means = level + scale * np.einsum("hn,hnm->hm", target, cross)
-    covariances = scale**2 * (prior - np.einsum("hni,hnj->hij", cross, cross))
-    return Belief(weights / weights.sum(), means, covariances, scale * noises)
+    heard = np.flatnonzero(likelihoods > likelihoods.max() + math.log(UNHEARD))
+    scales, signals, noises = scales[heard], signals[heard], noises[heard]
+    weights, means, crosses = np.exp(likelihoods[heard] - likelihoods.max()), [], []
+    for part in _parts(len(scales), len(y)):
+        root, target, _ = _fitted(there, y, known, scales[part], signals[part], noises[part])
+        cross = np.linalg.solve(root, _kernel(there, points, scales[part], signals[part]))
+        means.append(level + scale * np.einsum("hn,hnm->hm", target, cross))
+        crosses.append(cross)
+    whitened = np.concatenate(crosses)
+
+    def covariance(one: int, other: int) -> Floats:
+        prior = _kernel(points[[one]], points[[other]], scales, signals)[:, 0, 0]
+        return np.asarray(scale**2 * (prior - (whitened[..., one] * whitened[..., other]).sum(1)), dtype=np.float64)
+
+    return Belief(weights / weights.sum(), np.concatenate(means), covariance, scale * noises)
+
+
+def _fitted(
+    there: Floats, y: Floats, known: Floats, scales: Floats, signals: Floats, noises: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Of each of H hyperparameters: root (H, n, n) of the covariance of y, y whitened (H, n), log likelihood (H,)."""
+    observed = _kernel(there, there, scales, signals)
+    observed += np.eye(len(y)) * (noises[:, None] ** 2 + known + 1e-10)[:, None, :]
+    root = np.linalg.cholesky(observed)
+    target = np.linalg.solve(root, np.broadcast_to(y[:, None], (len(root), len(y), 1)))[..., 0]
+    likelihood = -0.5 * (target**2).sum(1) - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
+    return np.asarray(root, np.float64), np.asarray(target, np.float64), np.asarray(likelihood, np.float64)
+
+
+def _parts(count: int, size: int) -> list[slice]:
+    """Hyperparameters whose matrices of ``size`` columns and rows are held at one time."""
+    step = max(1, MOST_VALUES // size**2)
+    return [slice(first, first + step) for first in range(0, count, step)]
+
+
+def _kernel(one: Floats, other: Floats, scales: Floats, signals: Floats) -> Floats:
+    """Covariances (H, n, m) of points (n, D) with other points (m, D), their common level included."""
+    squared = np.einsum("ijd,hd->hij", (one[:, None] - other[None]) ** 2, scales)
+    return np.asarray(signals[:, None, None] ** 2 * _matern(np.sqrt(squared)) + SPREAD_OF_LEVEL**2)
 
 
 def _matern(r: Floats) -> Floats:

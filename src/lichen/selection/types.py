@@ -5,6 +5,7 @@ Costs are joules: grams are a view of them at a place (``lichen.carbon``). ``Ran
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,10 @@ class CurvePoint:
     quality: float
     """On the images that choose, never on those that are reported."""
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.spent_j) and math.isfinite(self.quality)):
+            raise ValueError(f"a quality of {self.quality} for {self.spent_j} J is no point of a curve")
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -38,6 +43,12 @@ class Measured:
     high: float | None
     spent_j: float
     """On the training that led to it."""
+
+    def __post_init__(self) -> None:
+        if not all(
+            math.isfinite(value) for value in (self.quality, self.low, self.high, self.spent_j) if value is not None
+        ):
+            raise ValueError(f"a quality of {self.quality} ({self.low} to {self.high}) for {self.spent_j} J is none")
 
 
 @dataclass(frozen=True)
