@@ -165,6 +165,16 @@ def test_a_cut_candidate_is_shown_beside_what_it_is_when_done_and_counts_within_
     assert found(tmp_path)["in_budget"]["cut"]
     assert "width 8, cut at the budget" in in_words(results, tmp_path)
     assert "trained until done" in (tmp_path / "figures" / "cut-at-budget.svg").read_text()
+    rows = (tmp_path / "search.md").read_text()
+    assert "| width 1 | not cut | 0.710 (0.700 to 0.720) |" in rows
+    assert "| width 8 | 0.760 (0.750 to 0.770) | 0.780 (0.770 to 0.790) |" in rows
+
+
+def test_what_is_done_and_was_not_measured_says_so_and_why(tmp_path: Path) -> None:
+    results = written(tmp_path, [candidate(1, found=None, reason="there are 2 held-out patients")])
+    words = in_words(results, tmp_path)
+    assert "No configuration can be chosen: no quality was measured: there are 2 held-out patients." in words
+    assert "until it was done" not in words
 
 
 def test_of_differences_within_chance_the_report_names_no_winner(tmp_path: Path) -> None:
