@@ -84,6 +84,7 @@ def spans(tmp_path: Path) -> Search:
             "line 2: the search is of form 2; this version of lichen reads form 1",
         ),
         ("  segmenter.width: [4, 8, 16]", "  {}", "line 8: the space is empty"),
+        ("  segmenter.width: [4, 8, 16]", "", "the space is empty"),
         ("[4, 8, 16]", "[]", "line 8: segmenter.width has no values, so the space is empty"),
         (
             "segmenter.width",
@@ -119,6 +120,11 @@ def test_a_search_that_says_something_wrong_is_refused_with_file_and_line(
         read_search(path)
     assert said in str(error.value)
     assert str(error.value).startswith(f"{path}, line ")
+
+
+def test_a_search_that_is_not_there_is_no_settings_to_be_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no search in a file .*absent\.yaml\n  fix: name its YAML file"):
+        read_search(tmp_path / "absent.yaml")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +299,7 @@ def test_what_was_refused_for_another_is_trained_where_all_are(tmp_path: Path, w
     rulings = Rulings(home / "decisions.jsonl")
     home.mkdir()
     rulings.add([Ruling(f"width-{width}-seed-0", "refuse", "dominated", Limits()) for width in (8, 16)])
-    assert [one.state for one in select(widths, home, Terms(carbon=FRANCE)).candidates] == [
+    assert [one.state for one in select(widths, home, Terms(carbon=FRANCE), 10.0).candidates] == [
         "finished",
         "refused",
         "refused",

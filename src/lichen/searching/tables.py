@@ -97,8 +97,8 @@ def _cut(results: Results) -> Table:
     return Table(
         "cut",
         "Cut at the budget, and trained until done",
-        "Each configuration with the budget for each candidate, and without it. Not cut: it kept within the budget, had "
-        "nothing to test when that was spent, or was trained before.",
+        "Each configuration with the budget for each candidate, and without it. Not cut: it kept within the budget, "
+        "had nothing to test when that was spent, or was trained before.",
         ("Configuration", f"{name} at the budget", "trained until done", "for", "gained"),
         tuple(_cut_row(each, results) for each in ordered),
     )
@@ -163,10 +163,15 @@ def _configuration(at: int, cheapest: float, results: Results) -> tuple[Cell, ..
         if objective.estimate is not None
         else Cell(f"{figure(objective_range[0])} to {figure(objective_range[1])}"),
         Cell("" if score is None else figure(score)),
-        Cell(f"{parameters[0] / 1e6:.3g} M" if parameters else ""),
+        Cell(_count_words(parameters[0]) if parameters else ""),
         Cell(f"{max(memory) / 1e9:.3g} GB" if memory else ""),
         Cell(percent(max(copies)) if copies else ""),
     )
+
+
+def _count_words(count: int) -> str:
+    """``1.23 M``; of a small network ``5,220``."""
+    return f"{count / 1e6:.3g} M" if count >= 1e5 else f"{count:,}"
 
 
 def _cost_cells(each: Configuration, results: Results) -> tuple[Cell, Cell]:
