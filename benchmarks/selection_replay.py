@@ -6,9 +6,10 @@ Once over each seed alone and once over the whole grid.
 
     python benchmarks/selection_replay.py candidates.json [--forecasts FILE] [--direction higher] [--made N]
 
-``--forecasts``: a JSON object, name of candidate to ``{"low", "estimate", "high"}`` in joules, made before training;
-not given, a forecast is the measured cost, wrong by a factor drawn with a spread of 10 %. ``--made N``: N made-up
-families of each kind, played with one seed.
+A recording is the ``candidates.json`` of ``lichen select --exhaustive``, with the forecast of each candidate from
+before its training. ``--forecasts``: others instead, a JSON object, name of candidate to a range (``low``,
+``estimate``, ``high``) in joules. Without any a forecast is the measured cost, wrong by a factor drawn with a spread
+of 10 %, and the results say so. ``--made N``: N made-up families of each kind, played with one seed.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from report import write_results
 from lichen.carbon import Range
 from lichen.carbon.words import number
 from lichen.seeds import mix_seed
-from lichen.selection.policy import decide
+from lichen.selection.policy import Policy, decide, exhaust
 from lichen.selection.recording import from_json
-from lichen.selection.replay import Played, Policy, Recorded, at_random, replay, successive_halving, train_all, worths
+from lichen.selection.replay import Played, Recorded, at_random, cheapest_first, replay, successive_halving, worths
 from lichen.selection.types import Candidate, Direction, Limits
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -50,7 +51,7 @@ class Game:
 
 
 def recorded(candidates: Sequence[Candidate], forecasts: Mapping[str, Mapping[str, float]]) -> list[Recorded]:
-    """Finished candidates with their forecasts."""
+    """Finished candidates with their forecasts: of ``forecasts``, of their own recording, or made up."""
     made = []
     for one in candidates:
         if one.state != "finished" or one.training_j is None or not one.curve or one.found is None:
@@ -59,7 +60,8 @@ def recorded(candidates: Sequence[Candidate], forecasts: Mapping[str, Mapping[st
         cost = one.training_j
         middle_j = (cost.low + cost.high) / 2 if cost.estimate is None else cost.estimate
         guess = Range(cost.low * off * (1 - SPREAD), middle_j * off, cost.high * off * (1 + SPREAD))
-        made.append(Recorded(one, Range(**forecasts[one.name]) if one.name in forecasts else guess, PROBE * middle_j))
+        known = Range(**forecasts[one.name]) if one.name in forecasts else one.forecast_j
+        made.append(Recorded(one, known or guess, PROBE * middle_j))
     return made
 
 
@@ -69,8 +71,8 @@ def policies(game: Sequence[Recorded], seed: int) -> dict[str, tuple[Policy, Lim
     some = Limits(search_j=AIM * grid_j)
     return {
         "decide": (decide, Limits(), 1),
-        "train all": (train_all, Limits(), 1),
-        f"cheapest first, {AIM:.0%}": (train_all, some, 1),
+        "train all": (exhaust, Limits(), 1),
+        f"cheapest first, {AIM:.0%}": (cheapest_first, some, 1),
         f"at random, {AIM:.0%}": (at_random(seed), some, 1),
         "successive halving": (successive_halving(), Limits(), len(game)),
     }
@@ -137,7 +139,11 @@ def main() -> None:
         spreads = [float(np.std(values, ddof=1)) for values in _by_settings(candidates) if len(values) > 1]
         spread = float(np.mean(spreads)) if spreads else math.nan
         notes.append(f"{len(candidates)} of {len(found)} recorded candidates; spread between seeds {spread:.2g}.")
-        notes.append("Forecasts were recorded." if forecasts else f"Forecasts are made up, wrong by {SPREAD:.0%}.")
+        names = {one.name for one in found if one.forecast_j is not None} | forecasts.keys()
+        made_up = sum(one.whole.name not in names for one in candidates)
+        notes.append(
+            f"{made_up} forecasts are made up, wrong by {SPREAD:.0%}." if made_up else "Forecasts were recorded."
+        )
     if arguments.made:
         games |= made_games(arguments.made)
         notes.append(f"{arguments.made} made-up families of each kind.")

@@ -145,6 +145,7 @@ SEARCH_FOLDER = {
     "figures/learning.svg": "Quality over what was spent on training.",
     "results.csv": "A row for each candidate: settings, seed, state, quality, joules, grams, reason.",
     "search.json": "Everything for other programs; see below.",
+    "candidates.json": "Each candidate as it is known, with curve and forecasts from before: to replay a search.",
     "definition.yaml": "The search as it was asked for.",
     "decisions.jsonl": "What was refused or stopped, one JSON object a line: when, why, and under which limits.",
     "forecasts/<plan>.json": "What a kind of candidate was expected to take, from a probe.",

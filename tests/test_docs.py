@@ -31,9 +31,9 @@ from labelled_images import write_labelled
 from lichen import __version__, options
 from lichen.audit.result import EXIT_CODES
 from lichen.carbon import load_table
-from lichen.cli import BUDGET_CODE
 from lichen.commands import COMMANDS
 from lichen.config import PhantomKind, RunConfig
+from lichen.errors import BUDGET_CODE
 from lichen.images.phantoms import phantom_image
 from lichen.settings import flatten, load_settings
 from warm_commands import run_lichen

@@ -19,7 +19,7 @@ from lichen.chain.tuning import _Search, faded
 from lichen.config import AutoencoderConfig, CarbonConfig, DenoiserConfig, SamplingConfig
 from lichen.diffusion import GaussianMixture, process_of
 from lichen.energy import NO_READING
-from lichen.errors import CheckpointError
+from lichen.errors import BUDGET_CODE, CheckpointError
 from lichen.files import sha256_of
 from lichen.presets import load_preset
 from lichen.quality.estimates import Estimate
@@ -378,7 +378,7 @@ def test_tuning_keeps_within_the_memory_budget_of_sampling(checkpoint: Path, cal
     words = ("--tune.images", "8", "--tune.reference", "ddim-50", "--memory.budget-gb", "0.00001")
     before = read_tuned(checkpoint)
     code, said = call("sample", checkpoint, "--tune", *words)
-    assert code == cli.BUDGET_CODE
+    assert code == BUDGET_CODE
     assert "too little for the autoencoder" in said
     assert read_tuned(checkpoint) == before
 

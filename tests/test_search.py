@@ -33,6 +33,7 @@ from lichen.searching.terms import Terms
 from lichen.searching.trials import Trial
 from lichen.searching.whole import run_search, spent_j
 from lichen.selection import proposing
+from lichen.selection.recording import from_json
 from lichen.selection.types import Limits, Setting
 from lichen.settings import dump_settings
 from quick_candidate import STEPS, dice_of, summary
@@ -87,6 +88,7 @@ def spans(tmp_path: Path) -> Search:
             "line 2: the search is of form 2; this version of lichen reads form 1",
         ),
         ("  segmenter.width: [4, 8, 16]", "  {}", "line 8: the space is empty"),
+        ("  segmenter.width: [4, 8, 16]", "", "the space is empty"),
         ("[4, 8, 16]", "[]", "line 8: segmenter.width has no values, so the space is empty"),
         (
             "segmenter.width",
@@ -124,6 +126,11 @@ def test_a_search_that_says_something_wrong_is_refused_with_file_and_line(
         read_search(path)
     assert said in str(error.value)
     assert str(error.value).startswith(f"{path}, line ")
+
+
+def test_a_search_that_is_not_there_is_no_settings_to_be_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no search in a file .*absent\.yaml\n  fix: name its YAML file"):
+        read_search(tmp_path / "absent.yaml")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +208,7 @@ def test_a_ruling_stands_until_one_of_its_limits_is_raised(tmp_path: Path) -> No
     assert len(rulings.add([Ruling("a", "refuse", "too dear", then)])) == 1
     assert rulings.add([Ruling("a", "refuse", "too dear", then)]) == ()
     assert rulings.standing(then)["a"].reason == "too dear"
+    assert "a" not in Rulings(tmp_path / "decisions.jsonl", exhaustive=True).standing(then), "more than limits counted"
     assert "a" in rulings.standing(replace(then, candidate_j=5.0))
     assert "a" not in rulings.standing(replace(then, candidate_j=11.0))
     assert "a" not in rulings.standing(replace(then, search_j=None))
@@ -290,6 +298,41 @@ def test_what_was_killed_goes_on_and_two_runners_share_what_is_left(tmp_path: Pa
     finished = {path: path.read_bytes() for path in home.glob("runs/*/summary.json")}
     select(widths, home, Terms(carbon=FRANCE))
     assert finished == {path: path.read_bytes() for path in home.glob("runs/*/summary.json")}
+
+
+def test_what_was_refused_for_another_is_trained_where_all_are(tmp_path: Path, widths: Search) -> None:
+    home = tmp_path / "search"
+    rulings = Rulings(home / "decisions.jsonl")
+    home.mkdir()
+    rulings.add([Ruling(f"width-{width}-seed-0", "refuse", "dominated", Limits()) for width in (8, 16)])
+    assert [one.state for one in select(widths, home, Terms(carbon=FRANCE), 10.0).candidates] == [
+        "finished",
+        "refused",
+        "refused",
+    ]
+    results = select(widths, home, Terms(carbon=FRANCE, exhaustive=True), per_width_j=10.0)
+    assert [one.state for one in results.candidates] == ["finished"] * 3
+    kept = from_json(json.loads((home / "candidates.json").read_text()))
+    assert [one.forecast_j for one in kept] == [Range(8 * w, 10 * w, 12.5 * w) for w in (4, 8, 16)]
+    assert all(one.training_j != one.forecast_j for one in kept)
+
+
+def test_a_budget_that_is_spent_before_there_is_anything_to_test_stops_a_candidate_and_fails_none(
+    tmp_path: Path, widths: Search
+) -> None:
+    place = places_of(widths, grid(widths))[0]
+    expected = Expected(Range(1, 40, 80), None, Interval(1, 1, 1), None, None, None)
+    terms = Terms(carbon=FRANCE, budget=EnergyBudgetConfig(energy_kwh=1e-5))
+
+    def state(terms: Terms) -> tuple[str, str]:
+        trial = Trial(place, applied(widths, place.point, SegmentationConfig()), Quick(), 0, terms, tmp_path)
+        found = trial.candidate(expected, None, None)
+        return found.state, found.reason
+
+    Trial(place, SegmentationConfig(), Quick(), 0, terms, tmp_path).lose_to_budget()
+    assert state(terms) == ("stopped", "its budget is spent")
+    assert state(replace(terms, converge=True)) == ("waiting", "")
+    assert state(replace(terms, budget=EnergyBudgetConfig(energy_kwh=2e-5))) == ("waiting", "")
 
 
 def test_what_cannot_keep_the_budget_is_never_trained_and_a_budget_below_all_names_the_cheapest(

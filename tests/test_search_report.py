@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from lichen.carbon import Range, intensity
+from lichen.commands.judging import report as report_command
+from lichen.errors import RunError
 from lichen.report.formats import Span, Unit
 from lichen.report.markdown import markdown_table
 from lichen.report.paths import Path as Curve
@@ -165,6 +167,23 @@ def test_a_cut_candidate_is_shown_beside_what_it_is_when_done_and_counts_within_
     assert found(tmp_path)["in_budget"]["cut"]
     assert "width 8, cut at the budget" in in_words(results, tmp_path)
     assert "trained until done" in (tmp_path / "figures" / "cut-at-budget.svg").read_text()
+    rows = (tmp_path / "search.md").read_text()
+    assert "| width 1 | not cut | 0.710 (0.700 to 0.720) |" in rows
+    assert "| 80,000 |" in rows, "parameters of a small network in full"
+    assert "| width 8 | 0.760 (0.750 to 0.770) | 0.780 (0.770 to 0.790) |" in rows
+
+
+def test_a_search_is_no_run_to_report_on(tmp_path: Path) -> None:
+    written(tmp_path, [candidate(1)])
+    with pytest.raises(RunError, match=r"holds a search, not a run\n  fix: repeat its lichen select command"):
+        report_command([str(tmp_path)])
+
+
+def test_what_is_done_and_was_not_measured_says_so_and_why(tmp_path: Path) -> None:
+    results = written(tmp_path, [candidate(1, found=None, reason="there are 2 held-out patients")])
+    words = in_words(results, tmp_path)
+    assert "No configuration can be chosen: no quality was measured: there are 2 held-out patients." in words
+    assert "until it was done" not in words
 
 
 def test_of_differences_within_chance_the_report_names_no_winner(tmp_path: Path) -> None:
@@ -271,8 +290,8 @@ def test_the_reference_names_every_field_and_file_of_a_search(tmp_path: Path) ->
         tmp_path, [candidate(1), candidate(8, cut=Measured(0.7, None, None, 1900.0))], limits=Limits(candidate_j=2e3)
     )
     files = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
-    # the others are the runner's
-    assert {f"| `{name}` |" for name in files} <= {line.split("|")[1].join(("|", "|")) for line in rows_of(folder)}
+    named = {line.split("|")[1].join(("|", "|")) for line in rows_of(folder)}
+    assert {f"| `{name}` |" for name in files} <= named, "besides there is what a search keeps while it goes on"
     assert {f"| `{name}` |" for name in found(tmp_path)} == {
         line.split("|")[1].join(("|", "|")) for line in rows_of(fields)
     }

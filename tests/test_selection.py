@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lichen.carbon import Range
-from lichen.selection.policy import decide
+from lichen.selection.policy import decide, exhaust
 from lichen.selection.recording import from_json, to_json
-from lichen.selection.replay import Recorded, at_random, replay, successive_halving, train_all
-from lichen.selection.types import Candidate, CurvePoint, Limits, Measured, State
+from lichen.selection.replay import Recorded, at_random, replay, successive_halving
+from lichen.selection.types import Candidate, CurvePoint, Decision, Direction, Limits, Measured, State
 from made_searches import made_search
 
 POINTS = 8
@@ -166,7 +166,7 @@ def grid_j(recorded: Sequence[Recorded]) -> float:
 
 def test_training_all_takes_the_best_for_the_whole_energy_and_a_share_buys_no_more_than_itself() -> None:
     recorded = made_search("saturating", 1)
-    everything = replay(recorded, train_all, "higher")
+    everything = replay(recorded, exhaust, "higher")
     assert everything.share == pytest.approx(1.01)  # probes
     assert set(everything.trained.values()) == {1.0}
     best = max(recorded, key=lambda one: max(point.quality for point in one.whole.curve)).whole.name
@@ -194,10 +194,57 @@ def test_deciding_spends_far_less_than_training_all_where_the_smallest_is_best_a
 def test_a_candidate_without_a_curve_cannot_be_replayed() -> None:
     first, *others = made_search("noise", 0)
     with pytest.raises(ValueError, match="cannot be replayed"):
-        replay([replace(first, whole=replace(first.whole, curve=())), *others], train_all, "higher")
+        replay([replace(first, whole=replace(first.whole, curve=())), *others], exhaust, "higher")
 
 
 def test_candidates_come_back_from_json_as_they_were() -> None:
     candidates = [one.whole for one in made_search("noise", 0)]
     candidates[0] = replace(candidates[0], synthesis_j=Range(1, None, 2), training_j=None, settings={"a": "word"})
     assert from_json(json.loads(json.dumps(to_json(candidates)))) == candidates
+
+
+def test_where_all_are_trained_only_limits_refuse_and_nothing_is_stopped() -> None:
+    waiting, running = candidate(32, 32**2), candidate(48, 48**2, "running", 0.7)
+    everything = [*flat(), waiting, running]
+    chosen = decide(everything, "higher", Limits(), free=1)
+    assert chosen.refuse.keys() | chosen.stop.keys() >= {"width-32-seed-0"}
+    all_the_same = exhaust(everything, "higher", Limits(), free=1)
+    assert all_the_same == Decision(("width-32-seed-0",), {}, {})
+    assert exhaust(everything, "higher", Limits(), free=0).start == ()
+    limited = exhaust(everything, "higher", Limits(candidate_j=900.0), free=1)
+    assert "922 J at least, and 900 J are allowed" in limited.refuse["width-32-seed-0"]
+    assert not limited.stop
+    spent_j = sum(one.spent_j for one in everything)
+    left = exhaust(everything, "higher", Limits(search_j=spent_j + 1000.0), free=1)
+    assert "of the search are left" in left.refuse["width-32-seed-0"]
+
+
+def test_nothing_is_refused_in_favour_of_what_may_not_be_taken() -> None:
+    good = [replace(one, copy_rate=0.0) for one in flat()]
+    limits = Limits(copy_rate=0.01)
+    dear = candidate(32, 32**2)
+    assert decide([*good, dear], "higher", limits, free=1).refuse
+    for changes in ({"copy_rate": None}, {"copy_rate": 0.5}, {"found": None}):
+        suspect = [replace(one, **changes) for one in good]
+        assert decide([*suspect, dear], "higher", limits, free=1).start == (dear.name,)
+
+
+def test_a_recorded_candidate_is_replayed_by_its_forecasts_from_before() -> None:
+    whole = replace(
+        candidate(4, 16.0, "finished", 0.8),
+        synthesis_j=Range(90.0, 100.0, 110.0),
+        forecast_j=Range(10.0, 20.0, 30.0),
+        forecast_synthesis_j=Range(40.0, 50.0, 60.0),
+    )
+    (read,) = from_json(json.loads(json.dumps(to_json([whole]))))
+    assert read == whole
+    seen: list[Range | None] = []
+
+    def watching(candidates: Sequence[Candidate], direction: Direction, limits: Limits, *, free: int) -> Decision:
+        seen.append(candidates[0].cost_j)
+        return exhaust(candidates, direction, limits, free=free)
+
+    assert read.forecast_j is not None
+    replay([Recorded(read, read.forecast_j, 0.0)], watching, "higher")
+    assert seen[0] == Range(50.0, 70.0, 90.0)
+    assert seen[-1] == whole.cost_j

@@ -218,6 +218,10 @@ def test_a_search_that_trained_all_saved_nothing_but_lost_its_probes() -> None:
     found = saving(done, Range(33.0, 33.0, 33.0))
     assert found.saved_j == Range(-3.0, -3.0, -3.0)
     assert found.forecast == 0
+    tested = [replace(each, spent_j=each.spent_j + 5) for each in done]
+    found = saving(tested, Range(43.0, 43.0, 43.0))
+    assert found.saved_j == Range(-3.0, -3.0, -3.0), "what they read and tested is on both sides"
+    assert found.everything_j == Range(40.0, 40.0, 40.0)
 
 
 def test_what_was_refused_is_saved_as_far_as_its_forecast_is_known() -> None:

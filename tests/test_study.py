@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from lichen import cli
+from lichen.chain.counting import on_paper
 from lichen.config import CarbonConfig, RunConfig
 from lichen.errors import ConfigError, RunError
 from lichen.runs import RunFolder
 from lichen.statistics import rank_difference
 from lichen.studies.cells import cells_of
-from lichen.studies.counting import on_paper
 from lichen.studies.definition import Statement, Study
 from lichen.studies.judging import Found, judge
 from lichen.studies.reading import load_study, packaged, read_study

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lichen import cli
 from lichen.config import AutoencoderConfig, DenoiserConfig
-from lichen.errors import BudgetError
+from lichen.errors import BUDGET_CODE, BudgetError
 from lichen.memory import gigabytes_up, measure_peak_memory
 from lichen.models.autoencoder import build_autoencoder, decode, encode
 from lichen.models.layout import fast_layout
@@ -212,7 +212,7 @@ def test_samples_are_refused_where_the_budget_is_too_small_to_decode(
     command = ["sample", str(checkpoint), "--out", str(tmp_path / "out"), "--quiet", *options]
     with pytest.raises(SystemExit) as ended:
         cli.main([*command, "--memory.budget-gb", "0.0001"])
-    assert ended.value.code == cli.BUDGET_CODE
+    assert ended.value.code == BUDGET_CODE
     assert "0.0001 GB of memory are too little for the autoencoder" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         cli.main([*command, "--memory.budget-gb", "0.005"])

@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from lichen import __version__
 from lichen.commands import COMMANDS
 from lichen.commands.common import say
-from lichen.errors import BudgetError, LichenError
+from lichen.errors import BUDGET_CODE, BudgetError, LichenError
 from lichen.plain import plain
 from lichen.stopping import Stopped, listening
 
-BUDGET_CODE = 4
 DEFECT_CODE = 70
 STOPPED_CODE = 143
 """Of a command that says by 0 that all is well with the images, when SIGTERM or SIGUSR1 ended it: nothing was said."""

@@ -18,6 +18,9 @@ exception is a defect of lichen and keeps its traceback.
 
 from __future__ import annotations
 
+BUDGET_CODE = 4
+"""The exit code of a command that ends with a BudgetError."""
+
 
 class LichenError(Exception):
     """What is wrong with the value given (``problem``), and one concrete way to put it right (``fix``)."""

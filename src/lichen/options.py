@@ -458,7 +458,9 @@ class SelectOptions:
     budget: EnergyBudgetConfig = field(default_factory=EnergyBudgetConfig)
     search_budget: EnergyBudgetConfig = field(default_factory=EnergyBudgetConfig)
     converge: bool = False
-    """Cut every candidate at its budget, then let it go on until it is done, so that both are shown."""
+    """Cut every candidate at its budget, then let it go on until it is done, so that both are shown; --exhaustive."""
+    exhaustive: bool = False
+    """Train every candidate to its end; only limits refuse, and none is stopped for another."""
     json: bool = False
     """Print what was found as JSON."""
     quiet: bool = False

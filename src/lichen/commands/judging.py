@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lichen.arguments import parse
 from lichen.commands.common import settings_of_run, show
+from lichen.errors import RunError
 from lichen.team import joined
 
 
@@ -126,6 +127,11 @@ def report(arguments: list[str]) -> int:
     from lichen.options import ReportOptions
 
     options = parse(ReportOptions, "report", arguments)
+    if (options.run / "search.json").is_file():
+        raise RunError(
+            f"{options.run} holds a search, not a run",
+            fix="repeat its lichen select command: what is finished is left alone, and its report is written anew",
+        )
     stored = settings_of_run(options.run)
     if stored is not None:
         options = parse(ReportOptions, "report", arguments, ReportOptions(options.run, carbon=stored.carbon))

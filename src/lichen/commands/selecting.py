@@ -26,6 +26,7 @@ def select(arguments: list[str]) -> int:
         budget=options.budget,
         search_budget=options.search_budget,
         converge=options.converge,
+        exhaustive=options.exhaustive,
         at_once=options.processes,
     )
     search = read_search(options.search, options.method)

@@ -15,7 +15,8 @@ from lichen.runs import now
 from lichen.searching.definition import QualityName, Search
 from lichen.selection import answers
 from lichen.selection.answers import Choice, Ends, Saving, Step
-from lichen.selection.front import Configuration, configurations, cut_short, front, middle, signed
+from lichen.selection.facts import middle
+from lichen.selection.front import Configuration, configurations, cut_short, front, signed
 from lichen.selection.objectives import objectives, proxies
 from lichen.selection.types import Candidate, Direction, Limits
 from lichen.statistics import Interval
@@ -235,7 +236,7 @@ def _sound(candidate: Candidate) -> Candidate:
         for measured in (candidate.found, candidate.cut)
     )
     is_lost = candidate.found is not None and found is None
-    reason = candidate.reason or ("its quality is not a number" if is_lost else "")
+    reason = candidate.reason or ("it is not a number" if is_lost else "")
     return replace(candidate, curve=curve, found=found, cut=cut, reason=reason)
 
 

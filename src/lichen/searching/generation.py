@@ -12,13 +12,14 @@ import yaml
 from lichen.carbon import Plan, Range, synthesis_j
 from lichen.config import CarbonConfig, RunConfig
 from lichen.energy import NO_READING, Energy, Interval, PhaseEnergy, total
-from lichen.errors import CarbonError
+from lichen.errors import CarbonError, ConfigError
 from lichen.footprint import SYNTHESIS, TRAINING
 from lichen.outlook import LEAST_SHARE, Seen, expected_of_training
 from lichen.plans import plan_of
 from lichen.presets import PresetName, load_preset
 from lichen.processes import lichen_command
-from lichen.quality.estimates import Estimate
+from lichen.quality.estimates import LEAST_COMPARED, LEAST_PATIENTS, Estimate
+from lichen.report.formats import plural
 from lichen.runs import RunFolder, read_log
 from lichen.searching.tasks import LEAST_S, NOTHING, Expected, Findings, energy_of, joules, of, phases_in, range_of
 from lichen.selection.types import CurvePoint, Measured
@@ -61,10 +62,11 @@ class Generation:
 
     def expect(self, config: RunConfig, planned_images: int) -> Expected:
         """See ``Task``."""
+        from lichen.chain.counting import on_paper
         from lichen.chain.predicting import predict
-        from lichen.studies.counting import on_paper
         from lichen.training.specs import DiffusionSpec
 
+        _check_patients(config)
         found = predict(config, samples=planned_images)
         spec, paper = found.work.spec, None
         if isinstance(spec, DiffusionSpec):
@@ -100,6 +102,21 @@ class Generation:
         )
 
 
+def _check_patients(config: RunConfig) -> None:
+    """Raise ConfigError where candidates could be trained and not be judged."""
+    from lichen.images import open_source, split_by_patient
+
+    images = config.images
+    sides = split_by_patient(open_source(images), images.held_out_fraction, images.split_seed, images.patients)
+    train, held_out = (len({item.patient for item in side}) for side in sides)
+    if min(train, held_out) < LEAST_PATIENTS:
+        raise ConfigError(
+            f"candidates would be judged by {plural(held_out, 'held-out patient')} beside {train} of training, and a "
+            f"kernel distance takes {LEAST_PATIENTS} of each",
+            fix="give images of more patients, or another images.held_out_fraction in 'base'",
+        )
+
+
 def _of_summary(
     summary: Mapping[str, Any], config: RunConfig, folder: RunFolder, planned_images: int, log: Log
 ) -> Findings:
@@ -123,6 +140,18 @@ def _of_summary(
         parameters=None,
         training_flop=None,
         copy_rate=None if copies is None else copies["high"],
+        unmeasured="" if measured is not None else _unmeasured(summary["images"], config.sampling.count),
+    )
+
+
+def _unmeasured(images: Mapping[str, Any], drawn: int) -> str:
+    """Why there is no kernel distance."""
+    have = ((images["train_patients"], "training"), (images["held_out_patients"], "held-out"))
+    few = [plural(count, f"{which} patient") for count, which in have if count < LEAST_PATIENTS]
+    few += [plural(drawn, "image") + " drawn"] if drawn < LEAST_COMPARED else []
+    return (
+        f"a kernel distance takes {LEAST_PATIENTS} training and as many held-out patients, and {LEAST_COMPARED} images "
+        f"drawn; there are {' and '.join(few) or 'fewer'}"
     )
 
 

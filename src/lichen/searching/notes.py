@@ -25,8 +25,8 @@ _ONE_SEED = (
 _SHOWN = "A difference is shown where its 95 % interval does not hold 0. The front goes by the figures as they are."
 _NEXT = "The next 1 % is 1 % of the quality reached, on straight lines between the points of the front."
 _ALL = (
-    "Against training all: measured of what is finished, forecast of the rest, less what the search spent besides. "
-    "Drawing and testing images of those never trained is not in it."
+    "Against training all: all that was measured of what is finished, forecast of the trainings of the rest, less what "
+    "the search spent besides. Reading, drawing and testing images of those never trained is not in it."
 )
 _SHARE = (
     "Scalar objective: 1 - quality + beta × kg CO2e. PePR: P / (1 + R), P the quality, R the cost from 0, the cheapest "

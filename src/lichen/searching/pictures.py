@@ -21,7 +21,8 @@ from lichen.searching.wording import (
     varied_words,
     where_words,
 )
-from lichen.selection.front import Configuration, middle
+from lichen.selection.facts import middle
+from lichen.selection.front import Configuration
 from lichen.selection.types import Candidate
 from lichen.statistics import Interval
 
@@ -139,7 +140,7 @@ def _cut(results: Results) -> Picture | None:
         y_axis=f"{name}, {results.direction} is better",
         unit=Unit("", 1.0),
     )
-    footer = f"Without a second mark: kept within the budget. Whiskers: 95 % interval. {_origin(results)}"
+    footer = f"Without a second mark: not cut. Whiskers: 95 % interval. {_origin(results)}"
     return Picture("cut-at-budget", title, chart, charts_file([(title, chart)], footer))
 
 

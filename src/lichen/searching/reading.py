@@ -52,6 +52,8 @@ def read_search(path: Path, method: Method = "grid") -> Search:
     Raises:
         ConfigError: there is none, or it says something that is no search; with file and line.
     """
+    if not path.is_file():
+        raise ConfigError(f"there is no search in a file {path}", fix="name its YAML file; docs/how-to.md has one")
     root = compose(path)
     if root is None:
         raise ConfigError(f"{path} is empty", fix="write a search into it: see docs/how-to.md")
@@ -92,11 +94,11 @@ def read_search(path: Path, method: Method = "grid") -> Search:
 
 
 def _space(fields: Fields, start: Settings, method: Method) -> tuple[Choices | Span, ...]:
-    space = Fields(fields.required("space"), fields.path, "the space")
-    if not space.items():
-        raise fields.wrong(
-            fields.required("space"), "the space is empty", fix="add a setting, e.g. 'denoiser.channels: [...]'"
-        )
+    node = fields.required("space")
+    is_null = isinstance(node, yaml.ScalarNode) and node.value in {"", "~", "null"}
+    space = None if is_null else Fields(node, fields.path, "the space")
+    if space is None or not space.items():
+        raise fields.wrong(node, "the space is empty", fix="add a setting, e.g. 'denoiser.channels: [...]'")
     return tuple(_dimension(space, name, node, start, method) for name, node in space.items())
 
 

@@ -1,4 +1,4 @@
-"""Writing what a search found: ``search.json``, ``results.csv``, ``search.md``, ``report.html`` and ``figures/``.
+"""Writing what a search found: JSON, CSV, ``search.md``, ``report.html`` and ``figures/``.
 
 Figures of candidates and nothing else: no image, no name of a patient or of a file of theirs.
 """
@@ -15,6 +15,7 @@ from lichen.files import write_json, write_text
 from lichen.searching.definition import Search
 from lichen.searching.gathered import Results, gather, scalar
 from lichen.searching.page import write_pages
+from lichen.selection.recording import to_json
 from lichen.selection.types import Candidate, Limits
 
 __all__ = ["Results", "as_csv", "report"]
@@ -35,6 +36,7 @@ def report(
     """
     results = gather(search, candidates, limits, place=place, pue=pue, search_j=search_j)
     write_json(home / "search.json", results.as_json())
+    write_json(home / "candidates.json", to_json(results.candidates))
     write_text(home / "results.csv", as_csv(results))
     write_pages(results, home)
     return results
@@ -54,9 +56,9 @@ def as_csv(results: Results) -> str:
 
 
 _FIGURES = (
-    *("quality", "quality_low", "quality_high", "training_j", "synthesis_j", "spent_j", "cost_g", "cost_g_low"),
-    *("cost_g_high", "cut_quality", "cut_spent_j", "training_s", "parameters", "training_flop"),
-    *("peak_memory_bytes", "copy_rate"),
+    *("quality", "quality_low", "quality_high", "forecast_j", "training_j", "synthesis_j", "spent_j"),
+    *("cost_g", "cost_g_low", "cost_g_high", "cut_quality", "cut_spent_j", "training_s", "parameters"),
+    *("training_flop", "peak_memory_bytes", "copy_rate"),
 )
 
 
@@ -65,6 +67,7 @@ def _figures(each: Candidate, results: Results) -> list[float | None]:
     found, cut = each.found, each.cut
     return [
         *((None,) * 3 if found is None else (found.quality, found.low, found.high)),
+        scalar(each.forecast_j),
         scalar(each.training_j),
         scalar(each.synthesis_j),
         each.spent_j,

@@ -25,17 +25,24 @@ class Ruling:
     reason: str
     limits: Limits
     """Those that were kept when it was decided."""
+    exhaustive: bool = False
+    """Whether nothing but limits counted."""
 
-    def stands(self, limits: Limits) -> bool:
-        """Whether it holds under these limits; where one of them was raised, the candidate is looked at again."""
-        return all(_least(limits, each.name) <= _least(self.limits, each.name) for each in fields(Limits))
+    def stands(self, limits: Limits, *, exhaustive: bool) -> bool:
+        """Whether it holds under these limits; where one of them was raised, the candidate is looked at again.
+
+        So it is where now nothing but limits counts, and then more did.
+        """
+        return (self.exhaustive or not exhaustive) and all(
+            _least(limits, each.name) <= _least(self.limits, each.name) for each in fields(Limits)
+        )
 
 
 class Rulings:
     """The file of rulings of a search, which several runners add to."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, exhaustive: bool = False) -> None:
+        self._path, self._exhaustive = path, exhaustive
 
     def standing(self, limits: Limits) -> Mapping[str, Ruling]:
         """The last ruling on each candidate, where it stands under these ``limits``."""
@@ -43,7 +50,7 @@ class Rulings:
         for line in read_lines(self._path):
             try:
                 ruling = from_plain(Ruling, {name: value for name, value in line.items() if name != "at"})
-                stands = ruling.stands(limits)
+                stands = ruling.stands(limits, exhaustive=self._exhaustive)
             except (KeyError, TypeError, ValueError, OverflowError):  # somebody changed it
                 continue
             last.pop(ruling.candidate, None)

@@ -106,6 +106,7 @@ def _of_summary(summary: Mapping[str, Any], curve: tuple[CurvePoint, ...]) -> Fi
         parameters=int(summary["model"]["parameters"]),
         training_flop=found["training_flop"],
         copy_rate=None,
+        unmeasured="" if measured is not None else "no class is on the label maps of the patients of the test",
     )
 
 

@@ -21,7 +21,8 @@ from lichen.searching.wording import (
     states_words,
 )
 from lichen.selection.answers import Step
-from lichen.selection.front import Configuration, middle
+from lichen.selection.facts import middle
+from lichen.selection.front import Configuration, difference_between
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Table:
 
 def tables(results: Results) -> tuple[Table, ...]:
     """Those that have rows, the most asked for first."""
-    found = (_front(results), _configurations(results), _proxies(results), _not_trained(results))
+    found = (_front(results), _cut(results), _configurations(results), _proxies(results), _not_trained(results))
     return tuple(table for table in found if table.rows)
 
 
@@ -87,6 +88,36 @@ def _front_row(each: Configuration, step: Step | None, results: Results) -> tupl
         onward,
         Cell(more_words(step.next_percent_j, results), f"{percent(step.next_percent_j / of)} more" if of > 0 else ""),
     )
+
+
+def _cut(results: Results) -> Table:
+    """What each could do when its budget was spent, beside what it came to; none where none was cut."""
+    name, limit_j = QUALITIES[results.search.quality], results.limits.candidate_j
+    ordered = sorted(results.configurations, key=_order) if results.cut and limit_j is not None else []
+    return Table(
+        "cut",
+        "Cut at the budget, and trained until done",
+        "Each configuration with the budget for each candidate, and without it. Not cut: it kept within the budget, "
+        "had nothing to test when that was spent, or was trained before.",
+        ("Configuration", f"{name} at the budget", "trained until done", "for", "gained"),
+        tuple(_cut_row(each, results) for each in ordered),
+    )
+
+
+def _cut_row(each: Configuration, results: Results) -> tuple[Cell, ...]:
+    cut = next((other for other in results.cut if other.settings == each.settings), None)
+    done, then, gained = Cell("–"), Cell("–"), Cell("–")
+    if cut is not None:
+        then = Cell(figure(cut.quality.estimate or 0.0), ends_words(cut.quality))
+    elif each.trained:
+        then = Cell("not cut")
+    if each.trained:
+        done = Cell(figure(each.quality.estimate or 0.0), ends_words(each.quality))
+    if cut is not None and each.trained:
+        between = difference_between(each, cut)
+        doubt = "" if is_shown(between) else "no difference shown"
+        gained = Cell(interval_words(between, 2), doubt)
+    return Cell(each.label), then, done, Cell(cost_words(each.cost_j, results) if each.trained else "–"), gained
 
 
 def _configurations(results: Results) -> Table:
@@ -132,10 +163,15 @@ def _configuration(at: int, cheapest: float, results: Results) -> tuple[Cell, ..
         if objective.estimate is not None
         else Cell(f"{figure(objective_range[0])} to {figure(objective_range[1])}"),
         Cell("" if score is None else figure(score)),
-        Cell(f"{parameters[0] / 1e6:.3g} M" if parameters else ""),
+        Cell(_count_words(parameters[0]) if parameters else ""),
         Cell(f"{max(memory) / 1e9:.3g} GB" if memory else ""),
         Cell(percent(max(copies)) if copies else ""),
     )
+
+
+def _count_words(count: int) -> str:
+    """``1.23 M``; of a small network ``5,220``."""
+    return f"{count / 1e6:.3g} M" if count >= 1e5 else f"{count:,}"
 
 
 def _cost_cells(each: Configuration, results: Results) -> tuple[Cell, Cell]:

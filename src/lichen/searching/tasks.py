@@ -59,6 +59,8 @@ class Findings:
     parameters: int | None
     training_flop: float | None
     copy_rate: float | None
+    unmeasured: str = ""
+    """Why a finished one has no quality, in words; empty where it has one."""
 
 
 class Task(Protocol):

@@ -78,7 +78,8 @@ class Teller(Lines):
             return self._time_left()
         whole = sum(known[1:], start=known[0])
         energy = "" if whole.estimate is None else f"{energy_text(whole.estimate)}, "
-        return f"; to train all that are left would take {energy}{self._grams_text(whole)} CO2e{self._time_left()}"
+        training = f"{energy}{self._grams_text(whole)} CO2e"
+        return f"; to train all that are left would take {training}, reading and testing aside{self._time_left()}"
 
     def _time_left(self) -> str:
         left_s = sum(

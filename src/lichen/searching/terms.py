@@ -31,6 +31,8 @@ class Terms:
     """For all trainings together."""
     converge: bool = False
     """Whether candidates go on when their budget is spent, so that both can be compared."""
+    exhaustive: bool = False
+    """Whether every candidate is trained to its end, limits aside."""
     at_once: int = 1
 
     def __post_init__(self) -> None:
@@ -46,6 +48,11 @@ class Terms:
             raise ConfigError("there is no budget to converge beyond", fix="add e.g. --budget.carbon-g 100")
         for budget in (self.budget, self.search_budget):
             Budget(BudgetConfig(**asdict(budget)), self.place, self.carbon.pue)
+
+    @property
+    def trains_all(self) -> bool:
+        """Whether nothing but limits keeps a candidate from being trained: to be seen cut and done, it must be."""
+        return self.exhaustive or self.converge
 
     @property
     def place(self) -> Intensity:

@@ -60,6 +60,10 @@ class Trial:
         """What it could do when its budget was spent, kept while it goes on beyond it."""
         return self.home / "cuts" / f"{self.name}.json"
 
+    def lose_to_budget(self) -> None:
+        """Note that its budget was spent before there was anything to test."""
+        write_json(self.kept_cut, asdict(Cut(self.terms.budget, None)))
+
     def is_going(self) -> bool:
         """Whether a process works on it, a runner's or one that a killed runner left."""
         return is_going(self.log) or self.folder.is_locked()
@@ -117,11 +121,13 @@ class Trial:
             peak_memory_bytes=expected.peak_memory_bytes,
             copy_rate=findings.copy_rate,
             reason=reason,
+            forecast_j=expected.training_j,
+            forecast_synthesis_j=expected.synthesis_j,
         )
 
     def _state(self, findings: Findings, ruling: Ruling | None, failed: str | None) -> tuple[State, str]:
         if findings.state == "finished":
-            return "finished", ""
+            return "finished", findings.unmeasured
         if self.is_going():
             return "running", ""
         if not self.terms.converge and (self._cut(findings) is not None or self._has_spent(findings)):
@@ -180,6 +186,7 @@ class Cut:
 
     budget: EnergyBudgetConfig
     measured: Measured | None
+    """What it could do then; None where it had not begun."""
 
 
 def _whole(findings: Findings, expected: Expected) -> Range | None:

@@ -21,7 +21,7 @@ from lichen.searching.wording import (
     states_words,
     where_words,
 )
-from lichen.selection.front import middle
+from lichen.selection.facts import middle
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lichen.carbon import Range, energy_range_text, grams, grams_range_text, number
 from lichen.energy import read_traces, total
-from lichen.errors import BudgetError, ConfigError, EnergyError, RunError
+from lichen.errors import BUDGET_CODE, BudgetError, ConfigError, EnergyError, RunError
 from lichen.files import write_text
 from lichen.processes import ask_to_end, last_words
 from lichen.searching.definition import Search
@@ -20,12 +20,12 @@ from lichen.searching.gathered import DIRECTIONS
 from lichen.searching.points import Place, applied, places_of
 from lichen.searching.proposals import proposals_of
 from lichen.searching.results import Results, report
-from lichen.searching.rulings import Ruling, Rulings
+from lichen.searching.rulings import Kind, Ruling, Rulings
 from lichen.searching.tasks import Expected, Task, task_of
 from lichen.searching.teller import Teller
 from lichen.searching.terms import Terms
 from lichen.searching.trials import Trial
-from lichen.selection.policy import decide
+from lichen.selection.policy import Policy, decide, exhaust
 from lichen.selection.types import Candidate, Decision
 
 POLL_S = 0.2
@@ -84,7 +84,8 @@ class Runner:
         self._limits = terms.limits(search)
         self._shared = self._task.begin(search.base, search.path, data, terms.carbon)
         self._proposals = proposals_of(search, terms, home)
-        self._rulings = Rulings(home / "decisions.jsonl")
+        self._policy: Policy = exhaust if terms.trains_all else decide
+        self._rulings = Rulings(home / "decisions.jsonl", exhaustive=terms.trains_all)
         self._forecasts = Forecasts(home / "forecasts", self._task, search.planned_images)
         self._threads = max(1, (os.cpu_count() or 1) // terms.at_once)
         self._trials: dict[str, Trial] = {}
@@ -105,7 +106,7 @@ class Runner:
                 self._teller.look(candidates)
                 self._proposals.learn(candidates)
                 free = self._terms.at_once - len(self._active)
-                decision = decide(candidates, DIRECTIONS[self._search.quality], self._limits, free=free)
+                decision = self._policy(candidates, DIRECTIONS[self._search.quality], self._limits, free=free)
                 if self._rule(decision):
                     continue
                 self._start(decision)
@@ -160,9 +161,11 @@ class Runner:
     def _rule(self, decision: Decision) -> bool:
         """Keep what was decided against candidates, and end those of this process; whether any of it is new."""
         mine = {name: reason for name, reason in decision.stop.items() if name in self._active}
+        decided: Mapping[Kind, Mapping[str, str]] = {"refuse": decision.refuse, "stop": mine}
         rulings = [
-            *(Ruling(name, "refuse", reason, self._limits) for name, reason in decision.refuse.items()),
-            *(Ruling(name, "stop", reason, self._limits) for name, reason in mine.items()),
+            Ruling(name, kind, reason, self._limits, self._terms.trains_all)
+            for kind, reasons in decided.items()
+            for name, reason in reasons.items()
         ]
         new = self._rulings.add(rulings) if rulings else ()
         for name in mine.keys() - self._ending:
@@ -202,6 +205,9 @@ class Runner:
         self._ending.discard(trial.name)
         state = trial.find().state
         ended_well = state == "finished" or (state == "cut" and code == 0)
+        if code == BUDGET_CODE and self._terms.budget and state == "unfinished":
+            trial.lose_to_budget()
+            return
         if not (ended_well or was_asked or trial.is_going()):  # another runner may have been a moment faster
             self.failed[trial.name] = f"{last_words(trial.log, self._logged[trial.name])} (code {code})"
 

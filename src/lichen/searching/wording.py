@@ -17,7 +17,8 @@ from lichen.carbon import (
 from lichen.report.formats import figure, plural
 from lichen.searching.definition import QualityName
 from lichen.searching.gathered import Results
-from lichen.selection.front import Configuration, middle, value_words
+from lichen.selection.facts import middle
+from lichen.selection.front import Configuration, value_words
 from lichen.statistics import Interval
 
 QUALITIES: dict[QualityName, str] = {"dice": "Dice", "kernel_distance": "kernel distance"}

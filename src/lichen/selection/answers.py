@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lichen.carbon import Range
-from lichen.selection.front import Configuration, difference_between, front, gain, middle, signed
+from lichen.selection.facts import middle
+from lichen.selection.front import Configuration, difference_between, front, gain, signed
 from lichen.selection.types import Candidate, Direction
 from lichen.statistics import Interval, ratio
 
@@ -170,11 +171,12 @@ def ends(along: Sequence[Configuration], direction: Direction) -> Ends | None:
 def saving(candidates: Sequence[Candidate], search_j: Range) -> Saving:
     """What ``search_j``, all that was spent on ``candidates``, saves against training each of them until it is done.
 
-    Trainings that are done are the same on both sides; a search adds its probes and what it spent on the others, and
-    leaves out what their forecasts say. The synthesis that is planned for later is on neither side.
+    What was spent on those that are done, reading and testing included, is the same on both sides; a search adds its
+    probes and what it spent on the others, and leaves out what their forecasts say. The synthesis that is planned for
+    later is on neither side.
     """
     known = [each for each in candidates if each.training_j is not None]
-    done = [each.training_j for each in known if each.state == "finished" and each.training_j is not None]
+    done = [_spent_on(each, each.training_j) for each in known if each.state == "finished" and each.training_j]
     others = [each.training_j for each in known if each.state != "finished" and each.training_j is not None]
     unknown = len(candidates) - len(known)
     if not known:
@@ -185,6 +187,12 @@ def saving(candidates: Sequence[Candidate], search_j: Range) -> Saving:
     estimate = None if others_j.estimate is None else others_j.estimate - besides_j
     saved_j = Range(others_j.low - besides_j, estimate, others_j.high - besides_j)
     return Saving(done_j + others_j, len(others), unknown, saved_j)
+
+
+def _spent_on(candidate: Candidate, training_j: Range) -> Range:
+    """All that a finished one took, as uncertain as its training is, which is a part of it."""
+    whole_j = middle(training_j)
+    return training_j.times(max(1.0, candidate.spent_j / whole_j)) if whole_j > 0 else training_j
 
 
 def _is_equal(one: Configuration, other: Configuration) -> bool:

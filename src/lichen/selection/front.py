@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from lichen.carbon import Range, number
+from lichen.carbon import Range
+from lichen.selection.facts import Key, broken, key, middle
 from lichen.selection.types import Candidate, Direction, Limits, Setting
 from lichen.statistics import Interval, difference, difference_of_intervals, mean
 
@@ -22,7 +23,7 @@ class Configuration:
     settings: Mapping[str, Setting]
     candidates: tuple[Candidate, ...]
     broken: str
-    """Which limit it breaks, in words; empty where it breaks none."""
+    """Which limit one of them breaks, in words; empty where none does."""
     is_cut: bool = False
     """Whether this is what it can do when its budget is spent, and not when it is trained until it is done."""
 
@@ -67,7 +68,10 @@ class Configuration:
     def why_not(self) -> str:
         """Why it can be on no front; empty where it can."""
         if not self.trained:
-            return "not trained until it was done"
+            done = [each for each in self.candidates if each.state == "finished"]
+            words = "; ".join(dict.fromkeys(each.reason for each in done if each.reason))
+            why = f": {words}" if words else ""
+            return f"no quality was measured{why}" if done else "not trained until it was done"
         return self.broken or ("" if self.cost_j is not None else "its cost is not known")
 
     @property
@@ -80,9 +84,9 @@ class Configuration:
 
 def configurations(candidates: Iterable[Candidate], limits: Limits) -> tuple[Configuration, ...]:
     """The ``candidates`` by configuration, in the order in which they come."""
-    groups: dict[tuple[tuple[str, Setting], ...], list[Candidate]] = {}
+    groups: dict[Key, list[Candidate]] = {}
     for each in candidates:
-        groups.setdefault(tuple(sorted(each.settings.items())), []).append(each)
+        groups.setdefault(key(each.settings), []).append(each)
     return tuple(_configuration(group, limits) for group in groups.values())
 
 
@@ -138,11 +142,6 @@ def signed(quality: float, direction: Direction) -> float:
     return quality if direction == "higher" else -quality
 
 
-def middle(amount: Range) -> float:
-    """The estimate; its upper end where any single figure would be a guess, so that nobody is promised too little."""
-    return amount.high if amount.estimate is None else amount.estimate
-
-
 def mean_range(amounts: Sequence[Range]) -> Range | None:
     """The mean of figures whose errors go the same way, as those of one meter do; None of nothing."""
     if not amounts:
@@ -157,24 +156,8 @@ def value_words(value: Setting) -> str:
 
 def _configuration(group: Sequence[Candidate], limits: Limits) -> Configuration:
     by_seed = tuple(sorted(group, key=lambda each: each.seed))
-    return Configuration(group[0].settings, by_seed, _broken(by_seed, limits))
-
-
-def _broken(group: Sequence[Candidate], limits: Limits) -> str:
-    """The first limit that one of ``group`` breaks, in words."""
-    memory = max((each.peak_memory_bytes or 0 for each in group), default=0)
-    if limits.peak_memory_bytes is not None and memory > limits.peak_memory_bytes:
-        return f"takes {memory / 1e9:.3g} GB of memory, and may take {limits.peak_memory_bytes / 1e9:.3g} GB"
-    trained = [each for each in group if each.found is not None]
-    if limits.copy_rate is None or not trained:
-        return ""
-    rates = [each.copy_rate for each in trained if each.copy_rate is not None]
-    if len(rates) < len(trained):
-        return "no audit says how many of its images may be copies"  # a synthetic image is a suspect until then
-    if max(rates) > limits.copy_rate:
-        most, allowed = number(100 * max(rates)), number(100 * limits.copy_rate)
-        return f"up to {most} % of its images may be copies, and {allowed} % are allowed"
-    return ""
+    reasons = (broken(each, limits) for each in by_seed)
+    return Configuration(group[0].settings, by_seed, next(filter(None, reasons), ""))
 
 
 def _at_cut(candidate: Candidate) -> Candidate:

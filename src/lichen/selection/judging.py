@@ -15,19 +15,14 @@ import numpy as np
 
 from lichen.carbon.words import energy_text, number
 from lichen.selection.curves import LEAST_POINTS, final_quality
+from lichen.selection.facts import Key, broken, key, middle
 from lichen.selection.surrogate import Belief, believe, coordinates
-from lichen.selection.types import Candidate, CurvePoint, Direction, Limits, Setting
+from lichen.selection.types import Candidate, CurvePoint, Direction, Limits
 
 NEGLIGIBLE = 0.0025
 """A gain of so small a share of the quality is none; nor is one within the spread between seeds."""
 UNLIKELY = 0.1
 """Below such a probability of being better, a candidate that costs more is dominated."""
-Key = tuple[tuple[str, Setting], ...]
-
-
-def key(settings: Mapping[str, Setting]) -> Key:
-    """Equal for repetitions of one configuration."""
-    return tuple(sorted(settings.items()))
 
 
 def goodness(candidate: Candidate, direction: Direction) -> float | None:
@@ -47,14 +42,6 @@ def surely_above(candidate: Candidate, other: Candidate) -> bool:
     return one is not None and two is not None and one.low > two.low and one.high > two.high
 
 
-def middle_j(candidate: Candidate) -> float:
-    """What it costs, in one figure; infinite where that is not known."""
-    cost = candidate.cost_j
-    if cost is None:
-        return math.inf
-    return (cost.low + cost.high) / 2 if cost.estimate is None else cost.estimate
-
-
 @dataclass(frozen=True)
 class Judgement:
     """What is thought of all candidates at one moment."""
@@ -65,11 +52,11 @@ class Judgement:
     """Which of the belief's settings a configuration is."""
     observed: frozenset[Key]
     finished: tuple[Candidate, ...]
-    """Those that may be taken: within limits of memory and of copies."""
+    """Those that may be taken: with a quality, and within the limits."""
     least: int
     """Configurations that must be observed before one that never ran is judged: two more than axes."""
     best: float
-    """Goodness of the best finished one, within limits or not; not a number without one."""
+    """Goodness of the best of these; not a number without one."""
 
     @property
     def negligible(self) -> float:
@@ -131,19 +118,14 @@ def judge(candidates: Sequence[Candidate], direction: Direction, limits: Limits)
     points, owners = coordinates([dict(found) for found in keys])
     like = tuple(_curve(one, direction) for one in candidates if one.state == "finished")
     seen = [(rows[key(one.settings)], *found) for one in candidates if (found := _observation(one, direction, like))]
-    finished = tuple(
-        one
-        for one in candidates
-        if one.state == "finished" and _allowed(one, limits) and goodness(one, direction) is not None
-    )
+    finished = tuple(one for one in candidates if _may_be_taken(one, limits))
     best = max((goodness(one, direction) or 0.0 for one in finished), default=math.nan)
     belief = None
     if len(seen) > 1:
         where, values, variances = zip(*seen, strict=True)
         belief = believe(points, owners, where, np.array(values), np.array(variances))
     observed = frozenset(keys[row] for row, _, _ in seen)
-    allowed = tuple(one for one in finished if _allowed(one, limits))
-    return Judgement(belief, rows, observed, allowed, 2 + len(set(owners)), best)
+    return Judgement(belief, rows, observed, finished, 2 + len(set(owners)), best)
 
 
 def _observation(
@@ -155,13 +137,11 @@ def _observation(
         return None if found is None else (found, 0.0)
     if candidate.state not in {"running", "stopped"} or candidate.training_j is None:
         return None
-    whole = candidate.training_j
-    whole_j = (whole.low + whole.high) / 2 if whole.estimate is None else whole.estimate
-    draws = final_quality(_curve(candidate, direction), whole_j, like)
+    draws = final_quality(_curve(candidate, direction), middle(candidate.training_j), like)
     if draws is None:
         return None
-    low, middle, high = np.quantile(draws, (0.05, 0.5, 0.95))
-    return float(middle), float((high - low) / 3.29) ** 2
+    low, median, high = np.quantile(draws, (0.05, 0.5, 0.95))
+    return float(median), float((high - low) / 3.29) ** 2
 
 
 def _curve(candidate: Candidate, direction: Direction) -> tuple[CurvePoint, ...]:
@@ -171,11 +151,9 @@ def _curve(candidate: Candidate, direction: Direction) -> tuple[CurvePoint, ...]
     return tuple(CurvePoint(point.spent_j, -point.quality) for point in candidate.curve)
 
 
-def _allowed(candidate: Candidate, limits: Limits) -> bool:
-    """Whether a finished candidate may be taken; what is not known is not held against it."""
-    pairs = (
-        (candidate.peak_memory_bytes, limits.peak_memory_bytes),
-        (candidate.copy_rate, limits.copy_rate),
-        (None if candidate.cost_j is None else candidate.cost_j.low, limits.candidate_j),
-    )
-    return all(value is None or most is None or value <= most for value, most in pairs)
+def _may_be_taken(candidate: Candidate, limits: Limits) -> bool:
+    """Whether others may be refused for a candidate: it is finished, has a quality and breaks no limit."""
+    if candidate.state != "finished" or candidate.found is None or broken(candidate, limits):
+        return False
+    cost = candidate.cost_j
+    return cost is None or limits.candidate_j is None or cost.low <= limits.candidate_j

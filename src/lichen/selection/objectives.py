@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from lichen.carbon import Intensity, Range, grams
-from lichen.selection.front import Configuration, middle
+from lichen.selection.facts import middle
+from lichen.selection.front import Configuration
 from lichen.selection.types import Candidate, Direction
 from lichen.statistics import Interval, rank_correlation
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from lichen.carbon.words import energy_text
-from lichen.selection.judging import Judgement, judge, key, middle_j
+from lichen.selection.facts import key, middle_j
+from lichen.selection.judging import Judgement, judge
 from lichen.selection.types import Candidate, Decision, Direction, Limits
+
+
+class Policy(Protocol):
+    """What decides: one of those here, or a baseline of ``replay``."""
+
+    def __call__(self, candidates: Sequence[Candidate], direction: Direction, limits: Limits, *, free: int) -> Decision:
+        """What to do next; ``free`` places can take one more training each."""
 
 
 def decide(candidates: Sequence[Candidate], direction: Direction, limits: Limits, *, free: int) -> Decision:
@@ -28,18 +37,41 @@ def decide(candidates: Sequence[Candidate], direction: Direction, limits: Limits
     ordered = sorted(candidates, key=lambda one: (middle_j(one), one.name))
     judgement = judge(ordered, direction, limits)
     stop = _to_stop(ordered, judgement, limits)
-    refuse = _to_refuse(ordered, judgement, limits)
+    refuse = _to_refuse(ordered, limits, judgement.dominated, some_done=bool(judgement.finished))
     going = [one for one in ordered if one.state == "running" and one.name not in stop]
     waiting = [one for one in ordered if one.state == "waiting" and one.name not in refuse]
     left_j = _left_j(ordered, limits) - sum(_most_j(one) for one in going)
+    start = _to_start(_in_order(waiting, going, judgement), left_j, free)
+    if waiting and free > 0 and not (going or start or judgement.finished):
+        start = [min(waiting, key=lambda one: (_least_j(one), one.name)).name]
+    return Decision(tuple(start), stop, refuse)
+
+
+def exhaust(candidates: Sequence[Candidate], direction: Direction, limits: Limits, *, free: int) -> Decision:
+    """Train every candidate to its end, the cheapest first: what cannot keep the ``limits`` is refused, nothing else.
+
+    None is stopped, whatever its curve says: this is what ``decide`` is measured against, and how a whole grid is had.
+    """
+    del direction
+    ordered = sorted(candidates, key=lambda one: (middle_j(one), one.name))
+    some_done = any(one.state == "finished" for one in ordered)
+    refuse = _to_refuse(ordered, limits, lambda _: "", some_done=some_done)
+    going = [one for one in ordered if one.state == "running"]
+    waiting = [one for one in ordered if one.state == "waiting" and one.name not in refuse]
+    start = _to_start(waiting, _left_j(ordered, limits) - sum(_most_j(one) for one in going), free)
+    if waiting and free > 0 and not (going or start or some_done):
+        start = [min(waiting, key=lambda one: (_least_j(one), one.name)).name]
+    return Decision(tuple(start), {}, refuse)
+
+
+def _to_start(waiting: Sequence[Candidate], left_j: float, free: int) -> list[str]:
+    """As many of those in order as there are places, as far as what is left of the search's limit goes."""
     start: list[str] = []
-    for one in _in_order(waiting, going, judgement):
+    for one in waiting:
         if len(start) < free and _most_j(one) <= left_j:
             start.append(one.name)
             left_j -= _most_j(one)
-    if waiting and free > 0 and not (going or start or judgement.finished):
-        start.append(min(waiting, key=lambda one: (_least_j(one), one.name)).name)
-    return Decision(tuple(start), stop, refuse)
+    return start
 
 
 def _to_stop(ordered: Sequence[Candidate], judgement: Judgement, limits: Limits) -> dict[str, str]:
@@ -66,18 +98,20 @@ def _to_stop(ordered: Sequence[Candidate], judgement: Judgement, limits: Limits)
     return stop
 
 
-def _to_refuse(ordered: Sequence[Candidate], judgement: Judgement, limits: Limits) -> dict[str, str]:
+def _to_refuse(
+    ordered: Sequence[Candidate], limits: Limits, dominated: Callable[[Candidate], str], *, some_done: bool
+) -> dict[str, str]:
     """Waiting candidates never to be trained, and why; once one is finished, nothing may break the search's limit.
 
     What running ones will take is not held against the waiting: they may end early.
     """
     left_j = _left_j(ordered, limits)
-    need_j, edge = (_most_j, "up to") if judgement.finished else (_least_j, "at least")
+    need_j, edge = (_most_j, "up to") if some_done else (_least_j, "at least")
     refuse: dict[str, str] = {}
     for one in ordered:
         if one.state != "waiting":
             continue
-        reason = _cannot_keep(one, limits) or judgement.dominated(one)
+        reason = _cannot_keep(one, limits) or dominated(one)
         if not reason and need_j(one) > left_j:
             reason = _over(need_j(one), edge, left_j)
         if reason:

@@ -33,6 +33,8 @@ def _candidate(row: Mapping[str, Any]) -> Candidate:
         curve=tuple(CurvePoint(**point) for point in row["curve"]),
         found=_made(Measured, row["found"]),
         cut=_made(Measured, row["cut"]),
+        forecast_j=_made(Range, row.get("forecast_j")),
+        forecast_synthesis_j=_made(Range, row.get("forecast_synthesis_j")),
     )
 
 

@@ -5,21 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from lichen.carbon import Range
 from lichen.seeds import mix_seed
-from lichen.selection.judging import Key, goodness, key, middle_j
+from lichen.selection.facts import Key, key, middle_j
+from lichen.selection.judging import goodness
+from lichen.selection.policy import Policy
 from lichen.selection.types import Candidate, Decision, Direction, Limits
-
-
-class Policy(Protocol):
-    """What decides: ``policy.decide``, or one of the baselines here."""
-
-    def __call__(self, candidates: Sequence[Candidate], direction: Direction, limits: Limits, *, free: int) -> Decision:
-        """What to do next."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +93,8 @@ def worths(candidates: Sequence[Candidate], direction: Direction) -> dict[Key, f
     return {found: float(np.mean(values)) for found, values in groups.items()}
 
 
-def train_all(candidates: Sequence[Candidate], direction: Direction, limits: Limits, *, free: int) -> Decision:
-    """Train everything in the order of costs, as far as the search's limit goes: the cheapest first."""
+def cheapest_first(candidates: Sequence[Candidate], direction: Direction, limits: Limits, *, free: int) -> Decision:
+    """Train in the order of costs, as far as the search's limit goes."""
     del direction
     return _in_turn(sorted(candidates, key=lambda one: (middle_j(one), one.name)), limits, free)
 
@@ -166,6 +160,8 @@ def _training_j(candidate: Candidate) -> float:
 def _before(one: Recorded) -> Candidate:
     """What is known of a candidate that was only probed."""
     unknown = replace(one.whole, state="waiting", training_j=one.forecast_j, spent_j=one.probe_j, curve=(), found=None)
+    if one.whole.forecast_synthesis_j is not None:
+        unknown = replace(unknown, synthesis_j=one.whole.forecast_synthesis_j)
     return replace(unknown, cut=None, training_s=None, training_flop=None, copy_rate=None, reason="")
 
 

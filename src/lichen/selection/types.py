@@ -84,7 +84,11 @@ class Candidate:
     copy_rate: float | None
     """Upper end of the share of copies in its synthetic images; None where no audit says."""
     reason: str
-    """Why it was stopped or refused, in words; empty otherwise."""
+    """Why it was stopped or refused, or is finished without a quality, in words; empty otherwise."""
+    forecast_j: Range | None = None
+    """Of its training, as it was before it began: what ``training_j`` then was."""
+    forecast_synthesis_j: Range | None = None
+    """Of the planned images, likewise."""
 
     @property
     def cost_j(self) -> Range | None:

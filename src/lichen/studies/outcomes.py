@@ -124,7 +124,7 @@ def _quantile(correlations: Mapping[str, Any], whose: str, at: float) -> float |
 
 
 def _of_forecast(found: dict[str, Any], job: Job) -> Values:
-    from lichen.studies.counting import on_paper
+    from lichen.chain.counting import on_paper
 
     paper = on_paper(job.cell.config)
     joules = {part: (ends or {}).get("estimate") for part, ends in _bounds(found).items()}
