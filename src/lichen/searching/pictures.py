@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 from typing import Literal
 
 from lichen.carbon import Range
@@ -164,8 +165,8 @@ def _learning(results: Results) -> Picture | None:
     if not paths:
         return None
     name = QUALITIES[results.search.quality]
-    budget_j = results.limits.candidate_j
-    cut_j = budget_j if any(each.cut for each in results.candidates) else None
+    # where they were cut, by estimate; the budget itself is kept by the upper end of what meters say
+    cuts_j = [each.cut.spent_j for each in results.candidates if each.cut is not None]
     title = f"{capitalised(name)} while training, against {costs.axis}"
     chart = paths_chart(
         paths,
@@ -175,7 +176,7 @@ def _learning(results: Results) -> Picture | None:
         x_axis=f"{costs.axis} spent on training",
         y_axis=f"{name} on the images that choose",
         unit=costs.unit([path.points[-1][0] for path in paths]),
-        level=None if cut_j is None else (cut_j * costs.factor, "budget"),
+        level=(fmean(cuts_j) * costs.factor, "cut") if cuts_j else None,
     )
     drawn = "Cross: stopped there. Grey: other configurations. One seed of each, and all that were stopped."
     footer = f"{drawn} {_origin(results)}"

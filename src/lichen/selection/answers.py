@@ -107,8 +107,13 @@ def choose(among: Sequence[Configuration], direction: Direction) -> Choice | Non
 
 
 def within_budget(among: Sequence[Configuration], budget_j: float, direction: Direction) -> Choice | None:
-    """What to take with a budget in joules for training and planned synthesis; None where it allows for none."""
-    return choose([each for each in among if not each.why_not and each.point[0] <= budget_j], direction)
+    """What to take with a budget in joules for training and planned synthesis; None where it allows for none.
+
+    What was cut by the budget keeps it. Of all else the upper end has to, as while it is trained: a budget that is kept
+    by the best estimate only is not kept.
+    """
+    kept = [each for each in among if each.is_cut or (each.cost_j is not None and each.cost_j.high <= budget_j)]
+    return choose([each for each in kept if not each.why_not], direction)
 
 
 def at_least(among: Sequence[Configuration], quality: float, direction: Direction) -> Configuration | None:
