@@ -24,8 +24,9 @@ def data_dir() -> Path:
 
 
 LONGEST = (
-    *("docs", "browser", "team", "stopping", "memory_budget", "audit_aligned", "sampling_tuned", "lightning", "chain"),
-    *("fuzz", "memory", "offline", "slurm", "predict", "cli", "release", "kinds", "models_reversible", "presets"),
+    *("docs", "study", "browser", "team", "search", "stopping", "memory_budget", "audit_aligned", "sampling_tuned"),
+    *("lightning", "chain", "fuzz", "memory", "offline", "slurm", "predict", "cli", "release", "probe", "segmenting"),
+    *("kinds", "models_reversible", "presets"),
 )
 """The files that take longest: they are begun first, so that no core waits long for the other at the end."""
 

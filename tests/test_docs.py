@@ -87,8 +87,8 @@ def affordable(words: list[str]) -> list[str]:
         return [*words, "--audit.self-test", "2"]
     if lichen and command == "segment":
         return [*words, "--segmenter.width", "2", "--training.images-seen", "64", "--training.threads", "1"]
-    if lichen and command == "predict":
-        return [*words, "--config", str(TINY)]
+    if lichen and command == "predict":  # the less work, the shorter it is probed
+        return [*words, "--config", str(TINY), "--samples", "10", "--images-seen", "128"]
     if not trains:
         return words
     return [*words, *(tiny_options() if "--config" in words else ("--config", str(TINY))), *STILL_LESS]
