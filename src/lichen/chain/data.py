@@ -12,6 +12,7 @@ from lichen.config import ImagesConfig, RunConfig
 from lichen.errors import ConfigError, ImageError, RunError
 from lichen.files import write_text
 from lichen.images import (
+    MOST_PEEKED,
     ImageSet,
     Item,
     Skipped,
@@ -72,17 +73,7 @@ def load_parts(
         watch.tell(source.note)
     count, found = sum(map(len, parts)), list[ImageSet]()
     with watch.phase("read", count) as step:
-        load = partial(
-            load_set,
-            size=size,
-            fit=images.fit,
-            spacing_mm=images.spacing,
-            window=images.window,
-            classes=classes_of(source, skip_bad=images.skip_bad),
-            skip_bad=images.skip_bad,
-            cache_dir=images.cache_dir,
-            step=step,
-        )
+        load = partial(_loader(images, source, size), cache_dir=images.cache_dir, step=step)
         for items in parts:
             found.append(load(items, channels=found[0].voxels.shape[1] if found else None))
     skipped = (*source.skipped, *(skipped for part in found for skipped in part.skipped))
@@ -92,6 +83,24 @@ def load_parts(
             f"summary.json; the first is {skipped[0].name}: {skipped[0].reason}"
         )
     return found
+
+
+def load_few(images: ImagesConfig, source: Source, size: tuple[int, ...], items: Sequence[Item]) -> ImageSet:
+    """One of the ``items`` of a source, for its channels, or a few where some may be bad."""
+    return _loader(images, source, size)(items[: MOST_PEEKED if images.skip_bad else 1])
+
+
+def _loader(images: ImagesConfig, source: Source, size: tuple[int, ...]) -> partial[ImageSet]:
+    """What brings items of a source to the grid, as the settings say."""
+    return partial(
+        load_set,
+        size=size,
+        fit=images.fit,
+        spacing_mm=images.spacing,
+        window=images.window,
+        classes=classes_of(source, skip_bad=images.skip_bad),
+        skip_bad=images.skip_bad,
+    )
 
 
 def _apart(data: Data, config: RunConfig, watch: Watch) -> Data:

@@ -22,7 +22,7 @@ from lichen.carbon import (
     place_text,
 )
 from lichen.chain.begin import at_work
-from lichen.chain.data import classes_of, grid_of
+from lichen.chain.data import grid_of, load_few
 from lichen.chain.fitting import MemoryTable, measure, reckon
 from lichen.chain.forecasting import Work, forecast
 from lichen.chain.measures import Trained
@@ -31,7 +31,7 @@ from lichen.chain.training import spec_of
 from lichen.config import RunConfig
 from lichen.energy import NO_READING, Energy, Forecast, find_meters
 from lichen.footprint import EACH_IMAGE, SYNTHESIS, TRAINING
-from lichen.images import MOST_PEEKED, load_set, open_source, split_by_patient
+from lichen.images import open_source, split_by_patient
 from lichen.memory import Option, TrainingMemory, gigabytes
 from lichen.place import place_of
 from lichen.report.formats import duration, plural, whole
@@ -237,16 +237,7 @@ def _work(config: RunConfig) -> Work:
     source = open_source(images)
     size = grid_of(config, source)
     train, _ = split_by_patient(source, images.held_out_fraction, images.split_seed, images.patients)
-    few = train[:MOST_PEEKED] if images.skip_bad else train[:1]
-    one = load_set(
-        few,
-        size,
-        images.fit,
-        spacing_mm=images.spacing,
-        window=images.window,
-        classes=classes_of(source, skip_bad=images.skip_bad),
-        skip_bad=images.skip_bad,
-    )
+    one = load_few(images, source, size, train)
     spec = spec_of(config, tuple(one.voxels.shape[1:]), one.affine, source, one.classes)
     return Work(spec, config, len(train), config.sampling.count)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from lichen.chain.begin import at_work, holding, keep_config
-from lichen.chain.data import bind_images, classes_of
+from lichen.chain.data import bind_images, load_few
 from lichen.chain.expecting import tell_ahead
 from lichen.chain.lesson import lesson, score
 from lichen.chain.out_of_memory import explaining, segmenting_does_not_fit
@@ -20,7 +20,6 @@ from lichen.chain.watched import watched
 from lichen.config import SegmentationConfig
 from lichen.energy import Forecast, find_meters, read_traces, total
 from lichen.errors import BudgetError
-from lichen.images import MOST_PEEKED, load_set
 from lichen.outlook import LEAST_SHARE
 from lichen.progress import Step
 from lichen.runs import RunFolder
@@ -78,17 +77,8 @@ def forecast_segmentation(config: SegmentationConfig) -> Forecast:
     """
     with at_work(config.training, ALONE) as device, explaining(lambda: segmenting_does_not_fit(config, device)):
         source = open_labelled(config)
-        size, images = grid_of(config, source), config.images
         parts = split_in_three(config, source)
-        few = load_set(
-            parts[0][: MOST_PEEKED if images.skip_bad else 1],
-            size,
-            images.fit,
-            spacing_mm=images.spacing,
-            window=images.window,
-            classes=classes_of(source, skip_bad=images.skip_bad),
-            skip_bad=images.skip_bad,
-        )
+        few = load_few(config.images, source, grid_of(config, source), parts[0])
         return work_of(config, few, list(map(len, parts))).forecast(device, find_meters(whole_machine=True))
 
 
