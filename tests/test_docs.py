@@ -4,7 +4,8 @@ Every ``console`` block of README.md and docs/*.md is executed, in the order in 
 that looks like a checkout and holds small images made from phantoms. Commands are executed as they stand but for one
 thing: what trains (``./demo``, ``lichen run``, ``lichen train``) gets the settings of tests/tiny.yaml besides, by
 ``--config`` or, where the command has a ``--config`` of its own, as options, and trains on still fewer images, so that
-it takes seconds; what is planned (``lichen predict``) is as little. A block of text that begins with the name of a YAML file is that file.
+it takes seconds; what is planned (``lichen predict``) is as little. A block of text that begins with the name of a YAML
+file is that file.
 """
 
 from __future__ import annotations
