@@ -23,7 +23,7 @@ from lichen.chain.training import spec_of
 from lichen.chain.watched import watched
 from lichen.config import BudgetConfig, CarbonConfig, RunConfig
 from lichen.energy import Energy, Forecast, Interval, PhaseForecast, Trace, read_traces, total
-from lichen.energy.readings import NO_READING, Reading, measured
+from lichen.energy.readings import NO_READING
 from lichen.errors import BudgetError, ConfigError
 from lichen.outlook import Outlook
 from lichen.presets import load_preset
@@ -32,6 +32,7 @@ from lichen.settings import load_settings
 from lichen.training.draws import Draws
 from lichen.training.loop import Recipe, train
 from lichen.watch import Watch, watching
+from ten_watts import Clock
 
 FRANCE = intensity("FR")
 
@@ -104,22 +105,6 @@ def test_where_nothing_is_measured_only_hours_can_be_kept() -> None:
 def test_a_budget_is_positive(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name.replace("_", "-")):
         BudgetConfig(**{name: value})
-
-
-class Clock:
-    """A clock that work moves, and the meter of a machine that draws 10 W by it."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    def describe(self) -> str:
-        return "10 W"
-
-    def read(self) -> tuple[Reading, ...]:
-        return (measured("cpu", "counter", 10 * self.now_s, error=0.0),)
 
 
 @contextmanager

@@ -28,7 +28,6 @@ from lichen.cli import main
 from lichen.config import BudgetConfig, CarbonConfig, ImagesConfig, SegmentationConfig, SegmenterConfig
 from lichen.config import SegmentationTraining as Training
 from lichen.energy import Trace
-from lichen.energy.readings import Reading, measured
 from lichen.errors import LichenError, RunError
 from lichen.files import sha256_of
 from lichen.images import open_source, split_by_patient
@@ -36,6 +35,7 @@ from lichen.runs import RunFolder, read_lines, read_log
 from lichen.settings import dump_settings
 from lichen.training.segmenter_file import load_segmenter
 from lichen.watch import Watch, watching
+from ten_watts import Clock
 from warm_commands import Command
 
 Finished = tuple[SegmentationConfig, RunFolder, dict[str, Any]]
@@ -160,26 +160,10 @@ def test_a_segmentation_killed_in_training_ends_with_the_same_weights(finished: 
     ]
 
 
-class Steps:
-    """A clock that each training step moves by a second, and the meter of a machine that draws 10 W by it."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    def describe(self) -> str:
-        return "10 W"
-
-    def read(self) -> tuple[Reading, ...]:
-        return (measured("cpu", "counter", 10 * self.now_s, error=0.0),)
-
-
 @contextmanager
-def steadily(folder: RunFolder, limits: BudgetConfig, patch: pytest.MonkeyPatch) -> Iterator[Steps]:
+def steadily(folder: RunFolder, limits: BudgetConfig, patch: pytest.MonkeyPatch) -> Iterator[Clock]:
     """Segmentations in ``folder`` take time and energy by their steps alone, however busy this machine is."""
-    clock = Steps()
+    clock = Clock()
 
     @contextmanager
     def watching_steps(path: Path, carbon: CarbonConfig, **_: object) -> Iterator[Watch]:
