@@ -77,6 +77,23 @@ def test_where_bf16_is_slow_recomputing_comes_before_it(table: MemoryTable) -> N
     assert "bf16" not in tight.in_words(tight.chosen())
 
 
+def test_what_has_no_reversible_twin_is_estimated_without_it(tmp_path: Path) -> None:
+    config = tiny()
+    config = replace(config, denoiser=replace(config.denoiser, channels=(16, 96)))  # a reversible level is 4 times above
+    folder = RunFolder(tmp_path)
+    with watching(folder.path, config.carbon, quiet=True) as watch:
+        table = table_of_run(config, read_images(config, watch), folder, CPU, watch)
+        own = replace(config, denoiser=replace(config.denoiser, kind="reversible"))
+        with pytest.raises(ConfigError, match="a reversible level of 96 channels"):
+            table_of_run(own, read_images(own, watch), folder, CPU, watch)
+    assert {option.name for option in table.options["denoiser"]} == {
+        AS_IT_IS,
+        "block checkpointing",
+        "bf16",
+        "bf16 + block checkpointing",
+    }
+
+
 def test_the_budget_decides_and_each_measure_shows_in_the_settings(table: MemoryTable) -> None:
     ample, tight = within(table, 1.0), within(table, peak(table, "denoiser", "bf16 + block checkpointing"))
     assert ample.settings(ample.chosen()) == ample.config

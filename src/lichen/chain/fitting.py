@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -204,13 +204,24 @@ def reckon(
     if isinstance(spec, StyleGAN2Spec):  # its step is of two networks and differentiates twice
         return MemoryTable(config, device, {}, begun)
     options = {
-        network: [
-            Option(name, way.training.precision, _of_way(network, spec, way, device, processes))
-            for name, way in _ways(config, network, device, begun=begun).items()
-        ]
+        network: list(_options(network, spec, config, device, processes, begun=begun))
         for network in trained_networks(config)
     }
     return MemoryTable(config, device, options, begun)
+
+
+def _options(
+    network: Trained, spec: DiffusionSpec, config: RunConfig, device: torch.device, processes: int, *, begun: bool
+) -> Iterator[Option]:
+    """The ways to train a network, without those that ask for one that cannot be built."""
+    for name, way in _ways(config, network, device, begun=begun).items():
+        try:
+            memory = _of_way(network, spec, way, device, processes)
+        except ConfigError:  # not every network has a reversible one of the same channels
+            if name == AS_IT_IS:
+                raise
+            continue
+        yield Option(name, way.training.precision, memory)
 
 
 def _ways(config: RunConfig, network: Trained, device: torch.device, *, begun: bool) -> dict[str, RunConfig]:
