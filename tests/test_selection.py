@@ -63,8 +63,29 @@ def test_a_candidate_that_costs_more_and_cannot_be_better_is_refused_with_the_fi
 def test_one_that_may_well_be_better_or_does_not_surely_cost_more_is_trained() -> None:
     rising = [candidate(width, width**2, "finished", 0.1 * width**0.5) for width in (4, 8, 16, 24)]
     assert decide([*rising, candidate(64, 64**2)], "higher", Limits(), free=1).start == (LARGE,)
-    cheap = replace(candidate(64, 64**2), training_j=Range(1.0, 4000.0, 8000.0))
+    cheap = replace(candidate(64, 64**2), training_j=Range(1.0, 40.0, 8000.0))
     assert decide([*flat(), cheap], "higher", Limits(), free=1).start == (LARGE,)
+
+
+def test_a_search_ends_where_what_is_left_costs_too_much_for_what_it_may_gain() -> None:
+    rising = [candidate(width, width**2, "finished", 0.1 * width**0.5) for width in (4, 8, 16, 24)]
+    decision = decide([*rising, candidate(64, 1e6)], "higher", Limits(), free=1)
+    assert decision.start == ()
+    assert "not worth" in decision.refuse[LARGE]
+    beside = [*rising, candidate(64, 1e6), candidate(32, 32**2)]
+    assert decide(beside, "higher", Limits(), free=1).start == ("width-32-seed-0",)
+    assert not decide(beside, "higher", Limits(), free=1).refuse  # it may be worth it when more was spent
+    assert not decide([*rising[:2], candidate(64, 1e6)], "higher", Limits(), free=1).refuse
+
+
+def test_a_repetition_is_worth_joules_while_it_may_change_what_is_taken() -> None:
+    def played(gap: float) -> tuple[str, ...]:
+        found = [candidate(width, 100, "finished", 0.8 + rise) for width, rise in ((4, -0.1), (8, 0.0), (16, gap))]
+        found += [candidate(width, 100, "finished", 0.801 + rise, seed=1) for width, rise in ((4, -0.1), (8, 0.0))]
+        return decide([*found, candidate(16, 100, seed=1)], "higher", Limits(), free=1).start
+
+    assert played(0.002) == ("width-16-seed-1",)
+    assert played(0.3) == ()
 
 
 def test_a_waiting_candidate_is_not_judged_by_fewer_configurations_than_the_model_needs() -> None:
@@ -77,12 +98,6 @@ def test_a_running_candidate_whose_curve_ends_below_the_front_is_stopped_and_not
     assert LARGE in decide([*flat(), running], "higher", Limits(), free=1).stop
     assert not decide([*flat(), replace(running, curve=running.curve[:3])], "higher", Limits(), free=1).stop
     assert not decide([*flat(), candidate(64, 64**2, "running", 0.95)], "higher", Limits(), free=1).stop
-
-
-def test_a_repetition_of_the_best_is_not_dominated_by_it() -> None:
-    rising = [candidate(width, width**2, "finished", 0.1 * width**0.5) for width in (4, 8, 16, 24)]
-    decision = decide([*rising, candidate(24, 1.4 * 24**2, seed=1)], "higher", Limits(), free=1)
-    assert decision.start == ("width-24-seed-1",)
 
 
 def test_what_cannot_keep_a_limit_is_refused_and_each_reason_names_it() -> None:

@@ -87,6 +87,14 @@ def test_probability_and_expected_improvement_have_their_closed_forms() -> None:
     assert belief.improvement(1, 0) - belief.improvement(0, 1) == pytest.approx(1.0)
 
 
+def test_one_more_observation_tells_most_where_two_settings_are_even_and_nothing_where_all_is_known() -> None:
+    even = certain(0.0, 2.0).information(1, 0)
+    assert even == pytest.approx(4 / np.sqrt(4.01) / np.sqrt(2 * np.pi))  # the sd of what it moves the mean by
+    assert even > certain(1.0, 2.0).information(1, 0) > certain(3.0, 2.0).information(1, 0)
+    assert certain(1.0, 2.0).information(1, 0) == pytest.approx(certain(-1.0, 2.0).information(1, 0))
+    assert certain(0.5, 1e-9).information(1, 0) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_one_observation_without_noise_is_believed_and_a_far_setting_stays_open() -> None:
     points, owners = coordinates([{"width": width} for width in (4.0, 5.0, 64.0)])
     belief = believe(points, owners, [0, 0, 0, 0], np.array([0.8, 0.8, 0.8, 0.8]), np.zeros(4))

@@ -23,6 +23,8 @@ NEGLIGIBLE = 0.0025
 """A gain of so small a share of the quality is none; nor is one within the spread between seeds."""
 UNLIKELY = 0.1
 """Below such a probability of being better, a candidate that costs more is dominated."""
+WORTH = 0.5
+"""How many negligible differences a training must be expected to gain that takes as much as all before it."""
 
 
 def goodness(candidate: Candidate, direction: Direction) -> float | None:
@@ -64,15 +66,18 @@ class Judgement:
         noise = 0.0 if self.belief is None else self.belief.noise
         return max(noise, NEGLIGIBLE * abs(self.best))
 
+    @property
+    def knows_enough(self) -> bool:
+        """Whether so many configurations were observed that one that never ran may be judged by them."""
+        return len(self.observed) >= self.least
+
     def dominated(self, candidate: Candidate) -> str:
         """Why a waiting or running candidate is most likely dominated, in words; empty where it is not.
 
         A finished one of other settings surely costs less, and hardly can this be better by more than is negligible.
         One that never ran needs ``least`` configurations to be judged by, a running one a curve of ``LEAST_POINTS``.
         """
-        enough = (
-            len(self.observed) >= self.least if candidate.state == "waiting" else len(candidate.curve) >= LEAST_POINTS
-        )
+        enough = self.knows_enough if candidate.state == "waiting" else len(candidate.curve) >= LEAST_POINTS
         if self.belief is None or not enough or (rival := self._rival(candidate)) is None:
             return ""
         chance = self.belief.better(self.row(candidate), self.row(rival), by=self.negligible)
@@ -88,20 +93,37 @@ class Judgement:
         """Expected improvement of the front at a candidate's cost, per joule of its training; 0 where none is known."""
         if self.belief is None or candidate.training_j is None or not self.finished:
             return 0.0
+        return self._gain(self.belief, candidate) / max(candidate.training_j.high, 1e-9)
+
+    def worthwhile(self, candidate: Candidate, spent_j: float) -> bool:
+        """Whether a waiting candidate is expected to gain enough for what it adds to a search that took ``spent_j``.
+
+        The more a training adds, as a share of all that was spent, the more it has to bring; so a search ends where
+        improvement is expected still, but not at that price (cost-aware stopping: Xie et al., arXiv 2507.12453).
+        Nothing is held against a candidate before there is enough to judge by, or where its cost is unknown.
+        """
+        if not self.knows_enough or self.belief is None or candidate.training_j is None or not self.finished:
+            return True
+        price = WORTH * self.negligible * middle(candidate.training_j)
+        return self._gain(self.belief, candidate) * spent_j >= price
+
+    def _gain(self, belief: Belief, candidate: Candidate) -> float:
+        """What a training is expected to add to the front at its cost: of a repetition, by telling what to take."""
+        known = key(candidate.settings) in self.observed
         rival = self._rival(candidate, cheaper=False) or min(self.finished, key=self._mean)
-        most_j = max(candidate.training_j.high, 1e-9)
-        return self.belief.improvement(self.row(candidate), self.row(rival)) / most_j
+        gain = belief.information if known else belief.improvement
+        return gain(self.row(candidate), self.row(rival))
 
     def row(self, candidate: Candidate) -> int:
         """Its place among the belief's settings."""
         return self.rows[key(candidate.settings)]
 
     def _rival(self, candidate: Candidate, *, cheaper: bool = True) -> Candidate | None:
-        """The finished one thought best among those that surely cost less, or else do not surely cost more."""
-        others = self.finished
+        """Of other settings the finished one thought best that surely costs less, or else does not surely cost more."""
+        mine = key(candidate.settings)
+        others = tuple(one for one in self.finished if key(one.settings) != mine)
         if cheaper:
-            mine = key(candidate.settings)
-            others = tuple(one for one in others if key(one.settings) != mine and surely_above(candidate, one))
+            others = tuple(one for one in others if surely_above(candidate, one))
         else:
             others = tuple(one for one in others if not surely_above(one, candidate))
         return max(others, key=self._mean, default=None)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lichen.carbon.words import energy_text
-from lichen.selection.facts import key, middle_j
+from lichen.selection.facts import key, middle, middle_j
 from lichen.selection.judging import Judgement, judge
 from lichen.selection.types import Candidate, Decision, Direction, Limits
 
@@ -28,7 +28,8 @@ def decide(candidates: Sequence[Candidate], direction: Direction, limits: Limits
     that this one is better by more than a negligible amount (``judging``). The others start, at first the cheapest of
     each configuration, because joules buy most knowledge there (as the lowest rungs of Hyperband: Li et al., JMLR
     2018); with configurations enough to judge by, in the order of the expected improvement of the front (Jones,
-    Schonlau and Welch 1998) per joule (per second in Snoek, Larochelle and Adams, NeurIPS 2012).
+    Schonlau and Welch 1998) per joule (per second in Snoek, Larochelle and Adams, NeurIPS 2012). What is not worth what
+    it adds to the cost of the search waits; when nothing else is left, the search ends.
 
     A running candidate is stopped when its forecast leaves the limits, or when its curve, extrapolated (Domhan,
     Springenberg and Hutter, IJCAI 2015), says that it will end dominated. While none is finished, the last one that
@@ -40,8 +41,12 @@ def decide(candidates: Sequence[Candidate], direction: Direction, limits: Limits
     refuse = _to_refuse(ordered, limits, judgement.dominated, some_done=bool(judgement.finished))
     going = [one for one in ordered if one.state == "running" and one.name not in stop]
     waiting = [one for one in ordered if one.state == "waiting" and one.name not in refuse]
+    spent_j = math.fsum(one.spent_j for one in ordered)
+    worth = [one for one in waiting if judgement.worthwhile(one, spent_j)]
+    if not (going or worth):
+        refuse |= {one.name: _too_dear(one, spent_j) for one in waiting}
     left_j = _left_j(ordered, limits) - sum(_most_j(one) for one in going)
-    start = _to_start(_in_order(waiting, going, judgement), left_j, free)
+    start = _to_start(_in_order(worth, going, judgement), left_j, free)
     if waiting and free > 0 and not (going or start or judgement.finished):
         start = [min(waiting, key=lambda one: (_least_j(one), one.name)).name]
     return Decision(tuple(start), stop, refuse)
@@ -150,6 +155,15 @@ def _broken(candidate: Candidate, ordered: Sequence[Candidate], limits: Limits) 
     if limits.search_j is not None and _left_j(ordered, limits) <= 0:
         return f"the search has taken all of its {energy_text(limits.search_j)}"
     return ""
+
+
+def _too_dear(candidate: Candidate, spent_j: float) -> str:
+    """Why a candidate that may be better is not trained all the same, in words."""
+    assert candidate.training_j is not None, "what has no known cost is worth it"
+    return (
+        f"it costs {energy_text(middle(candidate.training_j))}, the search has taken {energy_text(spent_j)}, and what "
+        "it is expected to gain is not worth that"
+    )
 
 
 def _over(need_j: float, edge: str, left_j: float) -> str:
