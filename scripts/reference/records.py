@@ -67,7 +67,8 @@ AUDIT = {
     "layout": "2: the layout of this file.",
     "verdict": "`clean`, `copies` or `inconclusive`.",
     "exit_code": "0, 1 or 3.",
-    "counts": "Images and patients compared, repeated training images, images that could not be compared.",
+    "counts": "Images and patients compared, repeated training images, images that could not be compared, and by set "
+    "those `skipped` because they cannot be used.",
     "resolution": "`patients` held out, `smallest_p` possible, `detectable_share` of copies, `patients_needed` more.",
     "set_p_value": "How often a set of as many images without a copy looks as much like one with copies.",
     "images": "One finding per synthetic image: `file`, `score` and `score_name`, `scores` (all of them), `p_value`, "
@@ -98,7 +99,7 @@ AUDIT = {
 QUALITY = {
     "lichen": "Version that wrote the file.",
     "layout": "1: the layout of this file.",
-    "counts": "Images, and patients of the real ones, in each set.",
+    "counts": "Images, and patients of the real ones, in each set; by set those `skipped` as they cannot be used.",
     "grid": "Channels and voxels on which images were compared.",
     "real_from": "Which real images are compared with the reference as the yardstick.",
     "nearest_neighbours": "How many make a neighbourhood, for precision, recall, density and coverage.",
