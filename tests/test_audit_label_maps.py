@@ -139,7 +139,7 @@ def test_a_gallery_shows_every_channel_of_a_sample_and_its_label_map_in_colours(
 def test_samples_of_a_generator_of_label_maps_are_audited_as_the_tensors_that_were_drawn(
     train: ImageSet, tmp_path: Path
 ) -> None:
-    from lichen.chain.auditing import load_samples
+    from lichen.chain import load_samples
     from lichen.config import AutoencoderConfig, DenoiserConfig, SamplingConfig
     from lichen.images import nearest_class, open_folder, spread
     from lichen.progress import silent

@@ -15,10 +15,9 @@ from torch import Tensor
 from lichen import cli
 from lichen.chain import run
 from lichen.config import Precision, RunConfig, SamplingConfig, StyleGAN2Config
-from lichen.errors import CheckpointError, ConfigError, TrainingError
+from lichen.errors import CheckpointError, TrainingError
 from lichen.models.stylegan2 import StyleGenerator, build_discriminator, build_generator
 from lichen.runs import RunFolder, read_log
-from lichen.samplers import check_sampling
 from lichen.sampling import draw_images, draw_samples, missing_samples
 from lichen.settings import load_settings
 from lichen.training.adversarial import train_against
@@ -236,12 +235,18 @@ def test_a_plan_of_a_stylegan2_is_forecast_by_its_own_steps(call: Call) -> None:
 @pytest.mark.parametrize(
     ("words", "problem", "fix"),
     [
-        (("run", "--sampling.compile"), "has no denoiser to compile", "leave it out"),
+        (("run", "--sampling.compile"), "sampling.compile true is for diffusion", "by default it is false"),
+        (("predict", "--sampling.steps", "50"), "sampling.steps 50 is for diffusion", "by default it is 20"),
+        (
+            ("run", "--sampling.preset", "ddim-50"),
+            "sampling.sampler ddim and sampling.schedule time and sampling.steps 50 are for diffusion",
+            "by default it is unipc and lu and 20",
+        ),
         (("run", "--memory.budget-gb", "4"), "a StyleGAN2 has one way", "--training.batch-size 4"),
         (("run", "--images.size", "18", "16"), "StyleGAN2 cannot make images of 18 x 16", "--images.size"),
         (("predict", "--images.phantoms", "3d", "--images.size", "16", "16", "16"), "2D images", "--images.slices"),
         (("predict", "--images.phantoms", "3d", "--images.size", "16", "16"), "2D images", "--images.slices"),
-        (("run", "--model.kind", "diffusion", "--sampling.truncation", "0.5"), "no w to truncate", "stylegan2"),
+        (("run", "--model.kind", "diffusion", "--sampling.truncation", "0.5"), "no w to truncate", "it is 1.0"),
     ],
 )
 def test_what_is_not_for_this_kind_of_model_is_refused_in_two_lines(
@@ -267,8 +272,11 @@ def test_what_asks_a_denoiser_refuses_a_stylegan2(
     assert (code, "asks a denoiser" in said) == (2, True)
     code, said = call("whatif", folder.path, "--steps", "10")
     assert (code, "draws without steps" in said) == (2, True)
-    with pytest.raises(ConfigError, match="no denoiser to compile"):
-        check_sampling(SamplingConfig(compile=True), None)
+    other = ("--out", tmp_path / "other")
+    code, said = call("sample", folder.path, *other, "--sampling.sampler", "heun", "--quiet")
+    assert (code, "sampling.sampler heun is for diffusion, and a StyleGAN2" in said) == (2, True)
+    code, _ = call("sample", folder.path, *other, "--sampling.preset", "unipc-20", "--sampling.count", "1", "--quiet")
+    assert code == 0, "what is as by default asks for nothing"
 
 
 def test_a_checkpoint_that_describes_another_stylegan2_than_it_holds_is_refused(

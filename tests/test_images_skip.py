@@ -11,9 +11,19 @@ import PIL.Image
 import pytest
 
 from lichen.chain import run
+from lichen.cli import main
 from lichen.config import ImagesConfig
 from lichen.errors import ImageError
-from lichen.images import Item, Skipped, choose_size, load_set, open_folder, write_sample
+from lichen.images import (
+    Item,
+    Skipped,
+    choose_size,
+    load_set,
+    open_folder,
+    open_source,
+    split_by_patient,
+    write_sample,
+)
 from lichen.images.phantoms import phantom_image
 from lichen.presets import load_preset
 from lichen.runs import RunFolder
@@ -139,6 +149,16 @@ def test_a_run_goes_on_tells_the_user_and_lists_what_was_left_out(
     assert skipped["name"] == "p03.png"
     assert str(tmp_path) not in skipped["reason"]
     assert summary["images"]["train_images"] + summary["images"]["held_out_images"] == 11
+    words = ["audit", "--run", str(out.path), "--synthetic", str(out.samples), "--quiet", "--json"]
+    with pytest.raises(SystemExit):
+        main([*words, "--out", str(tmp_path / "again")])
+    again = json.loads(capsys.readouterr().out)
+    assert again["counts"]["skipped"] == {"synthetic": 0, "train": 0, "reference": 0}, "a run trained on the others"
+    trained_on, _ = split_by_patient(open_source(images), images.held_out_fraction, images.split_seed)
+    (folder / next(item.name for item in trained_on if item.name != "p03.png")).write_bytes(b"no picture")
+    with pytest.raises(SystemExit):
+        main([*words, "--out", str(tmp_path / "other")])
+    assert "training images are not those" in capsys.readouterr().err, "broken since, it may have been copied"
     stopping = ImagesConfig(path=folder)
-    with pytest.raises(ImageError, match=r"p03\.png"):
+    with pytest.raises(ImageError, match="cannot be read"):
         load_set(open_folder(folder).items, (32, 32), stopping.fit)

@@ -17,6 +17,7 @@ from lichen.commands.common import settings_of
 from lichen.config import RunConfig, SamplingConfig
 from lichen.errors import ConfigError
 from lichen.options import RunOptions
+from lichen.presets import PresetName, load_preset
 from lichen.runs import RunFolder
 from lichen.samplers import (
     SAMPLING_PRESETS,
@@ -24,6 +25,7 @@ from lichen.samplers import (
     SamplerName,
     SamplingPreset,
     check_sampler,
+    check_sampling,
     network_calls,
     supports,
 )
@@ -117,6 +119,14 @@ def test_a_preset_that_the_objective_does_not_support_is_refused_with_those_it_d
     assert name not in offered
     for preset in offered:
         check_sampler(SAMPLING_PRESETS[preset].sampler, objective)  # type: ignore[index]  # names of presets
+
+
+def test_the_settings_that_runs_begin_with_are_refused_for_no_kind_of_model() -> None:
+    for start in (RunConfig(), *(load_preset(name, dims) for name in get_args(PresetName) for dims in (2, 3))):
+        kept = replace(start.sampling, preset="unipc-20")  # the default in one word
+        for objective in (None, *get_args(Objective)):
+            check_sampling(start.sampling, objective)
+            check_sampling(kept, objective)
 
 
 def test_every_sampler_serves_some_objective_and_every_objective_most_samplers() -> None:

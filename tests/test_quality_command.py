@@ -12,8 +12,8 @@ import torch
 
 from labelled_images import write_labelled
 from lichen.chain import compare_folders
-from lichen.chain.auditing import load_samples, open_real
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
+from lichen.chain.meeting import load_samples, open_real
 from lichen.config import CarbonConfig
 from lichen.energy import read_traces
 from lichen.errors import AuditError, ConfigError, ImageError
@@ -70,6 +70,7 @@ def test_new_images_of_the_same_kind_are_as_real_and_noisy_ones_are_worse(
         "train_images": 20,
         "reference_patients": 24,
         "train_patients": 20,
+        "skipped": {"synthetic": 0, "reference": 0, "train": 0},
     }
     assert "How good are the synthetic images?" in (tmp_path / "noisy" / "quality.html").read_text()
 

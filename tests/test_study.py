@@ -20,6 +20,7 @@ from lichen.chain.counting import on_paper
 from lichen.config import CarbonConfig, RunConfig
 from lichen.errors import ConfigError, RunError
 from lichen.runs import RunFolder
+from lichen.samplers import check_sampling
 from lichen.statistics import rank_difference
 from lichen.studies.cells import cells_of
 from lichen.studies.definition import Statement, Study
@@ -131,6 +132,8 @@ def test_every_packaged_study_has_cells_whose_settings_go_together_at_both_sizes
         cells = cells_of(study, size, dict.fromkeys(study.data, Path("images")), RunConfig())
         assert len({cell.name for cell in cells}) == len(cells)
         assert len({cell.seed for cell in cells}) == 3
+        for cell in cells:
+            check_sampling(cell.config.sampling, cell.config.objective)
         for table in study.tables[size]:
             mine = [cell for cell in cells if cell.table == table.name]
             seen = {

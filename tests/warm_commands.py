@@ -10,7 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _LOADED = multiprocessing.get_context("forkserver")
-_LOADED.set_forkserver_preload(["lichen.chain", "lichen.cli", "monai.networks.nets"])
+_LOADED.set_forkserver_preload(
+    [
+        *("lichen.chain", "lichen.cli", "lichen.options", "lichen.images.phantoms", "monai.networks.nets"),
+        "torch._dynamo",  # which the first optimizer of a process loads, for seconds
+    ]
+)
 
 
 class Command:

@@ -176,6 +176,8 @@ class GridOptions:
     """Grid on which images are compared, e.g. 64 64; default: that of the synthetic images, if they share one."""
     fit: Literal["resize", "crop-pad"] = "resize"
     """How an image comes to the grid; it must be as it was for the generator."""
+    skip_bad: bool = False
+    """Leave out single images that cannot be used, and say how many, instead of stopping at the first."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -63,17 +63,38 @@ def check_sampler(sampler: SamplerName, objective: Objective) -> None:
         )
 
 
+_OF_DIFFUSION = ("sampler", "schedule", "steps", "compile")
+_OF_STYLEGAN2 = ("truncation",)
+"""Settings of sampling that mean nothing to the other kind of model."""
+
+
 def check_sampling(config: SamplingConfig, objective: Objective | None) -> None:
-    """Raise ConfigError for settings that a model of this objective does not know; None: a GAN, without a denoiser."""
-    if objective is not None:
+    """Raise ConfigError for settings that a model of this objective does not know; None: a GAN, without a denoiser.
+
+    Those of the other kind are refused unless they have their defaults, which every preset and file may hold.
+    """
+    if objective is None:
+        _refuse(config, _OF_DIFFUSION, "for diffusion, and a StyleGAN2 makes each image in one pass")
+    else:
         check_sampler(config.sampler, objective)
-        if config.truncation != 1:
-            raise ConfigError(
-                f"sampling.truncation is {config.truncation:g}, and a diffusion model has no w to truncate",
-                fix="leave it out, or train with --model.kind stylegan2",
-            )
-    elif config.compile:
-        raise ConfigError("sampling.compile is on, and a StyleGAN2 has no denoiser to compile", fix="leave it out")
+        _refuse(config, _OF_STYLEGAN2, "for a StyleGAN2, and a diffusion model has no w to truncate")
+
+
+def _refuse(config: SamplingConfig, names: Sequence[str], why: str) -> None:
+    """Raise ConfigError where a setting of these ``names`` is not as by default."""
+    defaults = {field.name: field.default for field in fields(config) if field.name in names}
+    given = {name: getattr(config, name) for name, default in defaults.items() if getattr(config, name) != default}
+    if given:
+        asked = [f"sampling.{name} {_as_in_a_file(value)}" for name, value in given.items()]
+        raise ConfigError(
+            f"{' and '.join(asked)} {'is' if len(given) == 1 else 'are'} {why}",
+            fix="leave out the option, the preset or the line of a file that asks for it; "
+            f"by default it is {' and '.join(_as_in_a_file(defaults[name]) for name in given)}",
+        )
+
+
+def _as_in_a_file(value: object) -> str:
+    return str(value).lower()
 
 
 def network_calls(sampler: SamplerName, steps: int) -> int:

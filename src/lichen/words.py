@@ -14,6 +14,7 @@ from lichen.ledger import RunRow, Total
 from lichen.report.evidence import Facts
 from lichen.report.formats import plural
 from lichen.report.quality_words import FIGURES, lacking_words, reading_words
+from lichen.skipped import skipped_words
 
 VERDICTS = {
     "clean": "clean: no copy of a training patient found",
@@ -134,7 +135,9 @@ def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
     counts = found["counts"]
     train = f", {counts['train_images']} training images" if "train_images" in counts else ""
     real = f"{counts['reference_images']} real ones of {counts['reference_patients']} patients{train}"
+    left_out = skipped_words(counts.get("skipped", {}))  # files of earlier versions do not have it
     lines = [f"compared {counts['synthetic_images']} synthetic images with {real}"]
+    lines += [f"left out as unusable: {left_out}"] if left_out else []
     rows: list[tuple[str, ...]] = []
     for extractor, figures in groupby(found["figures"], key=lambda figure: str(figure["extractor"])):
         rows += [("",) * 4, (extractor, "synthetic", "real", "")]

@@ -8,6 +8,7 @@ less often needs its own p-value.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,12 +37,16 @@ def set_p_value(
     observed = float(_simes(p_values[None])[0])
     if scores > 1 or not patients:
         return min(1.0, observed)
-    rng = np.random.default_rng(seed)
-    as_extreme, block = 0, max(1, _BLOCK // (m + patients))
-    for start in range(0, draws, block):
-        many = min(block, draws - start)
-        as_extreme += int((_simes(_innocent(rng, many, m, patients)) <= observed * (1 + _ROUNDING)).sum())
+    as_extreme = int((_law(m, patients, draws, seed) <= observed * (1 + _ROUNDING)).sum())
     return (1 + as_extreme) / (1 + draws)
+
+
+@lru_cache(maxsize=16)
+def _law(m: int, patients: int, draws: int, seed: int) -> NDArray[np.float64]:
+    """The statistic of so many innocent sets, (draws,): the same for every audit of sets of these sizes."""
+    rng, block = np.random.default_rng(seed), max(1, _BLOCK // (m + patients))
+    parts = (min(block, draws - start) for start in range(0, draws, block))
+    return np.concatenate([_simes(_innocent(rng, part, m, patients)) for part in parts])
 
 
 def _simes(p_values: NDArray[np.float64]) -> NDArray[np.float64]:

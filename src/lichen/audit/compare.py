@@ -68,7 +68,8 @@ def audit(
     same grid, (N, C, *S); label maps decide nothing (``label_maps``). Patients of ``synthetic`` are ignored. With
     ``withheld``, at least as many images of patients who were never used for anything, flagged is who wins the
     competition between these and the training images if the synthetic images are enough for it; else it is decided by
-    p-values. ``round_trip``: through the generator's autoencoder, for the self-test. ``step`` counts ``audit_steps``.
+    p-values. The result names how many images were left out of each set, since it says nothing of them.
+    ``round_trip``: through the generator's autoencoder, for the self-test. ``step`` counts ``audit_steps``.
     In a ``team`` each process searches for its part.
 
     With a folder ``work`` finished parts of the search are kept there, and the same call goes on from them; what
@@ -91,6 +92,8 @@ def audit(
     with_label_maps = (synthetic, train, reference)
     synthetic, train, reference = (images.without_label_map for images in with_label_maps)
     train_prints = fingerprints(train.voxels)
+    given = {"synthetic": synthetic, "train": train, "reference": reference, "withheld": withheld}
+    skipped = {name: len(images.skipped) for name, images in given.items() if images is not None}
     if withheld is not None:
         withheld = as_large_as(train, withheld.without_label_map, train_prints, allowed=config.allow_overlap)
     reference, left_out = set_apart(train, reference, train_prints, allowed=config.allow_overlap)
@@ -123,6 +126,7 @@ def audit(
         train_duplicates=duplicates.repeated,
         reference_images=len(reference.names),
         reference_patients=len(set(reference.patients)),
+        skipped=skipped,
     )
     # A copy that only one score sees must be found with the patients that this score has: the fewest count.
     patients = min(len(s.null) for s in scored)

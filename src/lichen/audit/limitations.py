@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from lichen.skipped import skipped_words
+
 if TYPE_CHECKING:
     from lichen.audit.resolution import Resolution
     from lichen.audit.result import Counts, Duplicates
     from lichen.audit.scores import Score
+
+_UNSEEN = {"synthetic": ", of which the verdict says nothing", "train": ", of which a copy goes unnoticed"}
+"""What follows from images that were left out, by their set."""
 
 
 def limitations(
@@ -72,6 +77,9 @@ def _of_the_sets(
 ) -> Iterator[str]:
     if not has_patients:
         yield "nothing says which held-out images are of one patient; each was counted as a patient of its own"
+    for name, number in counts.skipped.items():
+        if number:
+            yield f"left out as unusable: {skipped_words({name: number})}{_UNSEEN.get(name, '')}"
     if counts.synthetic_not_comparable:
         yield f"{counts.synthetic_not_comparable} synthetic images are constant and were compared with nothing"
     if resolved.patients < counts.reference_patients:

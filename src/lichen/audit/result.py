@@ -108,6 +108,8 @@ class Counts:
     """Training images identical to an earlier one; duplicates are the likeliest to be memorised."""
     reference_images: int
     reference_patients: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """By set, the images that were left out because they cannot be used: of them the verdict says nothing."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lichen.audit.names import PRIVATE_NAMES
 from lichen.plain import plain
+from lichen.skipped import skipped_words
 
 if TYPE_CHECKING:
     from lichen.audit.membership import Membership
@@ -29,7 +30,7 @@ def summary(result: AuditResult, names: Names) -> str:
     innocent = f", of which up to {config.false_discovery_rate:.0%} may be innocent" if not_certain else ""
     looked_up = f"; {PRIVATE_NAMES} says whom they copy" if copies else ""
     head = [
-        f"verdict     {_verdict(result)}",
+        f"verdict     {_verdict(result)}{_left_out(result)}",
         f"compared    {_images(counts.synthetic_images)} with {pool}, by {' and '.join(config.scores)}",
         f"calibrated  on {_patients(resolved.patients)}; smallest possible p = {resolved.smallest_p:.2g}",
         f"resolution  {_resolution(result)}",
@@ -65,6 +66,11 @@ def _verdict(result: AuditResult) -> str:
         return "INCONCLUSIVE: every synthetic image is constant"
     few = "held-out patients" if result.competition is None else "synthetic images"
     return f"INCONCLUSIVE: too few {few} to say that there is no copy"
+
+
+def _left_out(result: AuditResult) -> str:
+    words = skipped_words(result.counts.skipped)
+    return f"; left out as unusable: {words}" if words else ""
 
 
 def _resolution(result: AuditResult) -> str:

@@ -5,32 +5,20 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lichen.audit import AuditResult, audit, audit_steps, find_score, write_audit
-from lichen.chain.data import Data, classes_of, read_images
-from lichen.config import AuditConfig, ImagesConfig, RunConfig
+from lichen.chain.data import Data, check_bound, classes_of, read_images
+from lichen.chain.meeting import common_grid, load_samples, open_made, open_real, with_left_out
+from lichen.config import AuditConfig, RunConfig
 from lichen.errors import ConfigError
 from lichen.files import sha256_of
-from lichen.images import (
-    Fit,
-    Geometry,
-    ImageSet,
-    Item,
-    Source,
-    choose_size,
-    load_set,
-    open_folder,
-    open_source,
-    stored_window,
-)
-from lichen.progress import Step
+from lichen.images import Fit, ImageSet, Item, Source, load_set, open_folder
 from lichen.runs import RunFolder
 from lichen.stored import generator_settings
 from lichen.training.autoencoder import restored
@@ -39,7 +27,7 @@ from lichen.watch import Watch
 
 if TYPE_CHECKING:
     from lichen.audit.planted import RoundTrip
-    from lichen.options import AuditOptions, GridOptions
+    from lichen.options import AuditOptions
 
 WORK = "work-with-patient-images"
 """Folder beside ``audit.json`` while an audit goes on; it says in its name what it may hold. Gone at the end."""
@@ -63,14 +51,14 @@ class Audited:
 def audit_samples(config: RunConfig, data: Data, folder: RunFolder, generator: Generator, watch: Watch) -> Audited:
     """Compare the samples of a run with its training patients, and write the run's ``audit.json``."""
     source = open_folder(folder.samples)
-    round_trip = through(generator)
-    steps = _steps(config.audit, source, data.train, data.held_out, round_trip=round_trip is not None)
+    round_trip, (train, held_out) = through(generator), _trained_on(data)
+    steps = _steps(config.audit, source, train, held_out, round_trip=round_trip is not None)
     with watch.phase("audit", steps) as step:
         synthetic = load_samples(source, data.train, config.images.window, step)
         result = audit(
             synthetic,
-            data.train,
-            data.held_out,
+            train,
+            held_out,
             config.audit,
             round_trip=round_trip,
             step=step,
@@ -96,9 +84,9 @@ def audit_folders(options: AuditOptions, watch: Watch) -> Audited:
     if options.withheld is not None:
         folders["withheld"] = options.withheld
     sources = {name: open_real(path, options.images) for name, path in folders.items()}
-    made = open_folder(options.synthetic)
+    made, skip_bad = open_made(options.synthetic, options.images), options.images.skip_bad
     size, fit = common_grid(made, tuple(sources.values()), options.images)
-    classes = classes_of(*sources.values())
+    classes = classes_of(*sources.values(), skip_bad=skip_bad)
     with watch.phase("read", sum(len(source.items) for source in sources.values())) as step:
         sets = {
             name: load_set(
@@ -106,11 +94,13 @@ def audit_folders(options: AuditOptions, watch: Watch) -> Audited:
                 size,
                 fit,
                 classes=classes,
+                skip_bad=skip_bad,
                 cache_dir=_cache_dir(source.items, size, options.audit, work),
                 step=step,
             )
             for name, source in sources.items()
         }
+    sets = {name: with_left_out(images, sources[name], name, watch) for name, images in sets.items()}
     return _compare(options, sets, fit, None, watch)
 
 
@@ -119,33 +109,13 @@ def audit_with_run(run: RunFolder, options: AuditOptions, device: torch.device, 
     check_scores(options.audit)
     config = generator_settings(run)
     data = read_images(config, watch)
-    sets = {"train": data.train, "reference": data.held_out}
+    if data.skipped:  # it trained without them only if they are the ones that it left out then
+        check_bound(run, data.train)
     round_trip = None
     if run.generator.is_file():
         round_trip = through(load_generator(run.generator, device, config.memory.budget_bytes))
-    return _compare(options, sets, "crop-pad", round_trip, watch)
-
-
-def open_real(path: Path, options: GridOptions) -> Source:
-    """The real images in ``path``, as ``options`` say that they are to be read."""
-    return open_source(
-        ImagesConfig(
-            path=path,
-            patient_column=options.patient_column,
-            channels=options.channels,
-            label=options.label,
-            slices=options.slices,
-        )
-    )
-
-
-def common_grid(made: Source, real: Sequence[Source], options: GridOptions) -> tuple[tuple[int, ...], Fit]:
-    """The grid in voxels on which images ``made`` by any generator meet ``real`` ones, and how they come to it.
-
-    Where neither the options nor a shape that all synthetic images share name it, the first of ``real`` does.
-    """
-    size = choose_size(real[0], options.size or _common_shape(made), multiple=1)
-    return size, _fit([made, *real], size, options.fit)
+    train, held_out = _trained_on(data)
+    return _compare(options, {"train": train, "reference": held_out}, "crop-pad", round_trip, watch)
 
 
 def through(generator: Generator) -> RoundTrip | None:
@@ -161,18 +131,6 @@ def through(generator: Generator) -> RoundTrip | None:
         return torch.cat([restored(autoencoder, batch) for batch in images.split(RESTORED_AT_ONCE)])
 
     return round_trip
-
-
-def load_samples(source: Source, train_set: ImageSet, window: tuple[float, ...] | None, step: Step) -> ImageSet:
-    """The samples of a run as they are: on the grid already, whatever spacing their affine gives.
-
-    Their label maps have the classes of the training images. Raises ImageError for other channels than those have.
-    """
-    images, classes = train_set.without_label_map.voxels.shape[1:], train_set.classes
-    channels, *size = images
-    stored = stored_window(channels, len(size), window or (), label_map=bool(classes))
-    wanted = train_set.voxels.shape[1]
-    return load_set(source.items, tuple(size), "crop-pad", window=stored, channels=wanted, classes=classes, step=step)
 
 
 def check_scores(config: AuditConfig) -> None:
@@ -195,13 +153,22 @@ def _compare(
 ) -> Audited:
     """Audit the synthetic images with ``sets``: train, reference, and withheld if there is such a set."""
     train, reference, withheld = sets["train"], sets["reference"], sets.get("withheld")
-    source, size, work = open_folder(options.synthetic), tuple(train.voxels.shape[2:]), options.out / WORK
+    source, size, work = open_made(options.synthetic, options.images), tuple(train.voxels.shape[2:]), options.out / WORK
     steps = _steps(
         options.audit, source, train, reference, withheld=withheld is not None, round_trip=round_trip is not None
     )
     with watch.phase("audit", steps) as step:
         cache_dir = _cache_dir(source.items, size, options.audit, work)
-        synthetic = load_set(source.items, size, fit, classes=train.classes, cache_dir=cache_dir, step=step)
+        synthetic = load_set(
+            source.items,
+            size,
+            fit,
+            classes=train.classes,
+            skip_bad=options.images.skip_bad,
+            cache_dir=cache_dir,
+            step=step,
+        )
+        synthetic = with_left_out(synthetic, source, "synthetic", watch)
         result = audit(
             synthetic,
             train,
@@ -218,6 +185,11 @@ def _compare(
         shutil.rmtree(work, ignore_errors=True)
     inputs = {name: images.sha256() for name, images in {"synthetic": synthetic, **sets}.items()}
     return Audited(result, synthetic, train, inputs, _files_sha256(options.synthetic, source))
+
+
+def _trained_on(data: Data) -> tuple[ImageSet, ImageSet]:
+    """The training and held-out images of a run; what it left out it never trained on, and no audit misses it."""
+    return replace(data.train, skipped=()), replace(data.held_out, skipped=())
 
 
 def _steps(
@@ -238,33 +210,6 @@ def _files_sha256(folder: Path, source: Source) -> dict[str, str]:
     """The digest of each image's file; an image of an archive or a DICOM series has none of its own."""
     files = {item.name: folder / item.name for item in source.items}
     return {name: sha256_of(path) for name, path in files.items() if path.is_file()}
-
-
-def _geometry(item: Item) -> Geometry:
-    return item.look() if item.look else item.read().geometry
-
-
-def _common_shape(source: Source) -> tuple[int, ...] | None:
-    """The shape that all synthetic images share, which is the grid of their generator; None if they differ.
-
-    Real images brought to another grid than the generator saw them on are scaled and padded otherwise, and its copies
-    of them would go unnoticed.
-    """
-    shapes = {_geometry(item).shape for item in source.items}
-    return shapes.pop() if len(shapes) == 1 else None
-
-
-def _fit(sources: Sequence[Source], size: tuple[int, ...], fit: Fit) -> Fit:
-    """How images come to the grid: as they are, where all of them are on it already, with unequal spacing.
-
-    ``resize`` makes voxels cubes: of thick slices that fill the grid it would leave a few voxels in their plane.
-    """
-    first = _geometry(sources[0].items[0]).spacing_mm
-    if np.allclose(first, first[0], rtol=1e-3):
-        return fit
-    seen = (_geometry(item) for source in sources for item in source.items)
-    same = all(look.shape == size and np.allclose(look.spacing_mm, first, rtol=1e-3) for look in seen)
-    return "crop-pad" if same else fit
 
 
 def _cache_dir(items: Sequence[Item], size: tuple[int, ...], config: AuditConfig, work: Path) -> Path | None:

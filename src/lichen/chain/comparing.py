@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,13 @@ import torch
 
 from lichen import __version__
 from lichen.audit.checks import fingerprints, set_apart, without
-from lichen.chain.auditing import common_grid, load_samples, open_real
 from lichen.chain.data import check_bound, classes_of, read_images
 from lichen.chain.encoding import encoder_features, encoder_steps, halved
+from lichen.chain.meeting import common_grid, load_samples, open_made, open_real, with_left_out
 from lichen.config import SegmentationConfig
 from lichen.errors import RunError
 from lichen.files import write_json
-from lichen.images import ImageSet, load_set, open_folder
+from lichen.images import ImageSet, load_set
 from lichen.quality import (
     Extractor,
     Quality,
@@ -31,6 +32,7 @@ from lichen.quality import (
 from lichen.quality.extractors import RADIOMICS, RANDOM_CONV
 from lichen.runs import RunFolder
 from lichen.settings import load_settings
+from lichen.skipped import skipped_words
 from lichen.stored import generator_settings
 from lichen.watch import Watch
 
@@ -84,15 +86,18 @@ class Compared:
         real = {"reference": self.reference}
         if self.train is not None:
             sets["train"] = real["train"] = self.train
+        skipped = {name: len(images.skipped) for name, images in sets.items()}
+        left_out = skipped_words(skipped)
         return {
             "lichen": __version__,
             "layout": LAYOUT,
             "counts": {f"{name}_images": len(images.names) for name, images in sets.items()}
-            | {f"{name}_patients": len(set(images.patients)) for name, images in real.items()},
+            | {f"{name}_patients": len(set(images.patients)) for name, images in real.items()}
+            | {"skipped": skipped},
             "grid": list(self.synthetic.voxels.shape[1:]),
             **self.quality.as_json(),
             "extractors": dict(self.about),
-            "not_seen": list(self.not_seen),
+            "not_seen": [*self.not_seen, *([f"What was left out as unusable: {left_out}."] if left_out else [])],
             "task": None if self.task is None else self.task.as_json(),
             "inputs": {name: images.sha256() for name, images in sets.items()},
         }
@@ -110,19 +115,17 @@ def compare_folders(options: QualityOptions, device: torch.device, watch: Watch)
     real = {name: path for name in ("reference", "train") if (path := getattr(options, name)) is not None}
     sources = {name: open_real(path, options.images) for name, path in real.items()}
     assert options.synthetic is not None
-    made = open_folder(options.synthetic)
+    made, skip_bad = open_made(options.synthetic, options.images), options.images.skip_bad
     size, fit = common_grid(made, tuple(sources.values()), options.images)
-    classes = classes_of(*sources.values())
+    classes = classes_of(*sources.values(), skip_bad=skip_bad)
     sources["synthetic"] = made
     with watch.phase("read", sum(len(source.items) for source in sources.values())) as step:
-        reference = load_set(sources["reference"].items, size, fit, classes=classes, step=step)
-        channels = reference.voxels.shape[1]
-        others = {
-            name: load_set(source.items, size, fit, channels=channels, classes=classes, step=step)
-            for name, source in sources.items()
-            if name != "reference"
-        }
-    train = others.get("train")
+        load = partial(load_set, size=size, fit=fit, classes=classes, skip_bad=skip_bad, step=step)
+        sets = {"reference": load(sources["reference"].items)}
+        channels = sets["reference"].voxels.shape[1]
+        sets |= {name: load(sources[name].items, channels=channels) for name in sources if name not in sets}
+    sets = {name: with_left_out(images, sources[name], name, watch) for name, images in sets.items()}
+    reference, train = sets["reference"], sets.get("train")
     if train is not None:
         images = train.without_label_map
         _, shared = set_apart(images, reference.without_label_map, fingerprints(images.voxels), allowed=True)
@@ -130,7 +133,7 @@ def compare_folders(options: QualityOptions, device: torch.device, watch: Watch)
         if shared:
             watch.tell(f"{len(shared)} patients of --reference are in --train too, and are left out of the reference")
     not_seen = (*NOT_SEEN, OWN_RANGE, *([LABEL_MAPS] if classes else []))
-    return _compare(others["synthetic"], reference, train, options, brought, device, watch, not_seen)
+    return _compare(sets["synthetic"], reference, train, options, brought, device, watch, not_seen)
 
 
 def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.device, watch: Watch) -> Compared:
@@ -144,10 +147,11 @@ def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.devi
         raise RunError(f"{run.path} has no samples", fix=f"draw some: lichen sample {run.path}")
     brought = _brought(options, device)
     config = generator_settings(run)
-    source, data = open_folder(folder), read_images(config, watch)
+    source, data = open_made(folder, options.images), read_images(config, watch)
     check_bound(run, data.train)
     with watch.phase("read", len(source.items)) as step:
-        made = load_samples(source, data.train, config.images.window, step)
+        made = load_samples(source, data.train, config.images.window, step, skip_bad=options.images.skip_bad)
+    made = with_left_out(made, source, "synthetic", watch)
     not_seen = (*NOT_SEEN, *([] if config.images.window else [OWN_RANGE]), *([LABEL_MAPS] if made.classes else []))
     return _compare(made, data.held_out, data.train, options, brought, device, watch, not_seen)
 

@@ -77,12 +77,15 @@ def load_parts(
         for items in parts:
             found.append(load(items, channels=found[0].voxels.shape[1] if found else None))
     skipped = (*source.skipped, *(skipped for part in found for skipped in part.skipped))
-    if skipped:
-        watch.tell(
-            f"{len(skipped)} of {count + len(source.skipped)} images left out, listed in "
-            f"summary.json; the first is {skipped[0].name}: {skipped[0].reason}"
-        )
+    tell_left_out(skipped, count + len(source.skipped), "images", "summary.json lists them", watch)
     return found
+
+
+def tell_left_out(skipped: Sequence[Skipped], of: int, images: str, where: str, watch: Watch) -> None:
+    """Say, if anything was left out ``of`` so many ``images``, how many, where they are listed, and why the first."""
+    if skipped:
+        first = skipped[0]
+        watch.tell(f"{len(skipped)} of {of} {images} left out ({where}); the first is {first.name}: {first.reason}")
 
 
 def load_few(images: ImagesConfig, source: Source, size: tuple[int, ...], items: Sequence[Item]) -> ImageSet:

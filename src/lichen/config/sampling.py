@@ -15,7 +15,7 @@ class SamplingConfig:
     count: int = 100
     """How many synthetic images; a larger number later adds to those already there."""
     preset: SamplingPreset | None = None
-    """Sampler, schedule and steps in one word, e.g. ddim-50; sets the three settings below, and is not kept itself."""
+    """Sampler, schedule and steps of diffusion in one word, e.g. ddim-50; sets the next three, and is not kept."""
     sampler: SamplerName = "unipc"
     """Which published sampler; 'ddpm' is for the objectives v and epsilon, 'rflow' for flow, the others for all."""
     schedule: ScheduleName = "lu"

@@ -11,7 +11,7 @@ from lichen.images.loader import MOST_PEEKED, load_set
 from lichen.images.montage import check_name, write_montage
 from lichen.images.normalise import denormalise, intensity_ranges, normalise, window_ranges
 from lichen.images.read import read_image
-from lichen.images.size import choose_size
+from lichen.images.size import choose_size, look_at
 from lichen.images.split import one_of_each, split_by_patient
 from lichen.images.survey import Survey, survey
 from lichen.images.types import Geometry, Image, ImageSet, Item, Skipped, Source
@@ -34,6 +34,7 @@ __all__ = [
     "from_grid",
     "intensity_ranges",
     "load_set",
+    "look_at",
     "nearest_class",
     "normalise",
     "one_of_each",

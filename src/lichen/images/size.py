@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def choose_size(
         raise ImageError(f"{source.label} has no images", fix="give a folder with images")
     most = MOST_DECODED if source.items[0].look is None else MOST_LOOKED_AT
     stride = math.ceil(len(source.items) / most)
-    geometries = _look_at(source.items[::stride], source.spatial_dims, skip_bad=skip_bad)
+    geometries = list(look_at(source.items[::stride], source.spatial_dims, skip_bad=skip_bad))
     extents_mm = np.median([np.multiply(geometry.shape, geometry.spacing_mm) for geometry in geometries], axis=0)
     if spacing_mm is not None:
         return _at_spacing(tuple(extents_mm), spacing_mm, multiple)
@@ -89,15 +89,21 @@ def _rounded(extent: tuple[float, ...], multiple: int) -> tuple[int, ...]:
         shrink *= 0.99
 
 
-def _look_at(items: Sequence[Item], spatial_dims: int, *, skip_bad: bool) -> list[Geometry]:
-    geometries = []
+def look_at(items: Sequence[Item], spatial_dims: int, *, skip_bad: bool = False) -> Iterator[Geometry]:
+    """The geometry of each item, most of them from headers alone.
+
+    Raises ImageError for one that cannot be read or has other axes, or, with ``skip_bad``, if all are such.
+    """
+    is_bare = True
     for item in items:
         try:
-            geometries.append(_look(item, spatial_dims))
+            geometry = _look(item, spatial_dims)
         except ImageError:
-            if not skip_bad or (item is items[-1] and not geometries):
+            if not skip_bad or (item is items[-1] and is_bare):
                 raise
-    return geometries
+        else:
+            is_bare = False
+            yield geometry
 
 
 def _look(item: Item, spatial_dims: int) -> Geometry:

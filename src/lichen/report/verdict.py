@@ -5,12 +5,13 @@ Real patients and images are shown by their pseudonyms; whatever else an audit f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lichen.report.audit_details import Details, audit_details, pseudonym, rate_words
 from lichen.report.evidence import Document, Facts
 from lichen.report.formats import NOT_RECORDED, figure, plural, whole
+from lichen.skipped import SETS, skipped_words
 
 Tone = Literal["good", "bad", "unsure"]
 
@@ -90,10 +91,11 @@ def audit_section(document: Document) -> AuditSection:
     facts = document.facts
     findings = tuple(finding for entry in facts.each("images") if (finding := _finding(entry)) is not None)
     copies = sorted((finding for finding in findings if finding.is_copy), key=_most_certain_first)
+    left_out = skipped_words({name: facts.number("counts", "skipped", name) or 0 for name in SETS})
     return AuditSection(
-        _verdict(facts, len(findings), len(copies)),
+        _speaking_of(_verdict(facts, len(findings), len(copies)), left_out),
         findings,
-        _basis(facts),
+        (*_basis(facts), *([("Left out as unusable", left_out)] if left_out else [])),
         facts.texts("not_tested"),
         tuple(copies[:MOST_COPIES]),
         max(len(copies) - MOST_COPIES, 0),
@@ -159,6 +161,14 @@ def _basis(facts: Facts) -> tuple[tuple[str, str], ...]:
     known = tuple((name, words(number)) for name, number, words in rows if number is not None)
     scores = ", ".join(settings.texts("scores"))
     return (*known, ("Compared by", scores)) if scores else known
+
+
+def _speaking_of(verdict: Verdict, left_out: str) -> Verdict:
+    """The verdict, with the images that it does not speak of."""
+    if not left_out:
+        return verdict
+    more = f"It says nothing of {left_out} left out as unusable."
+    return replace(verdict, meaning=f"{verdict.meaning} {more}")
 
 
 def _verdict(facts: Facts, tested: int, copies: int) -> Verdict:
