@@ -79,7 +79,9 @@ def test_where_bf16_is_slow_recomputing_comes_before_it(table: MemoryTable) -> N
 
 def test_what_has_no_reversible_twin_is_estimated_without_it(tmp_path: Path) -> None:
     config = tiny()
-    config = replace(config, denoiser=replace(config.denoiser, channels=(16, 96)))  # a reversible level is 4 times above
+    config = replace(
+        config, denoiser=replace(config.denoiser, channels=(16, 96))
+    )  # a reversible level is 4 times above
     folder = RunFolder(tmp_path)
     with watching(folder.path, config.carbon, quiet=True) as watch:
         table = table_of_run(config, read_images(config, watch), folder, CPU, watch)

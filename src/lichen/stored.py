@@ -26,6 +26,6 @@ def generator_settings(folder: RunFolder) -> RunConfig:
     if isinstance(found, SegmentationConfig):
         raise RunError(
             f"{folder.path} holds a segmentation, which makes no images",
-            fix="give the folder of a lichen run; of this one lichen runs, card and whatif tell what it cost",
+            fix="give the folder of a lichen run; of this one lichen report, card and whatif tell what it cost",
         )
     return found

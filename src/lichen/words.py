@@ -11,6 +11,7 @@ from lichen.carbon import J_PER_KWH, Range, energy_range_text, energy_text, gram
 from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
+from lichen.report.dice_words import ENDS, dice_words, difference_words
 from lichen.report.evidence import Facts
 from lichen.report.formats import plural
 from lichen.report.quality_words import FIGURES, lacking_words, reading_words
@@ -20,13 +21,6 @@ VERDICTS = {
     "copies": "COPIES of training patients found: do not share this set as it is",
     "inconclusive": "inconclusive: these images do not allow to say that there is no copy",
 }
-
-ENDS = {
-    "patience": "no longer better on other patients",
-    "length": "as long as planned",
-    "budget": "the budget is spent: repeat with a larger one to go on",
-}
-"""Why a segmenter was trained no longer."""
 
 
 def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
@@ -60,11 +54,11 @@ def segmentation_lines(summary: dict[str, Any], folder: Path) -> str:
         ("", f"{_images(images, 'validation')} to choose by, {_images(images, 'test')} to test on"),
         ("model", f"U-Net of width {model['width']}, {model['parameters'] / 1e6:.2f} M parameters"),
         ("trained", f"{seen}; {ENDS[found['ended_by']]}; best after {found['best_images_seen']:,}"),
-        ("Dice", f"{_dice(found['dice'])}, mean over classes"),
-        *(("", f"{_dice(one['dice'])}, class {one['value']}") for one in found["classes"]),
+        ("Dice", f"{dice_words(Facts(found['dice']))}, mean over classes"),
+        *(("", f"{dice_words(Facts(one['dice']))}, class {one['value']}") for one in found["classes"]),
         ("energy", _energy(summary["energy"]["total"], summary["energy"]["phases"])),
         ("carbon", _carbon(summary["carbon"])),
-        ("folder", str(folder)),
+        ("report", str(folder / "report.html")),
     ]
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
 
@@ -74,9 +68,9 @@ def _task_rows(task: dict[str, Any]) -> list[tuple[str, ...]]:
     made, real = task["synthetic"], task["real"] or {"dice": None, "classes": []}
     return [
         (task["name"], "synthetic", "real", ""),
-        ("  Dice", _dice(made["dice"]), _dice(real["dice"]), _learned(task)),
+        ("  Dice", dice_words(Facts(made["dice"])), dice_words(Facts(real["dice"])), _learned(task)),
         *(
-            (f"  class {one['value']}", _dice(one["dice"]), _dice(other and other["dice"]), "")
+            (f"  class {one['value']}", dice_words(Facts(one["dice"])), dice_words(Facts(other and other["dice"])), "")
             for one, other in zip_longest(made["classes"], real["classes"])
         ),
     ]
@@ -84,21 +78,8 @@ def _task_rows(task: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _learned(task: dict[str, Any]) -> str:
     """How much worse or better what learned from synthetic images is."""
-    learned, paired = f"learned from {task['train_images']} images", task["difference"]
-    if paired is None or paired["estimate"] is None:
-        return learned
-    span = "" if paired["low"] is None else f" ({paired['low']:+.3f} to {paired['high']:+.3f})"
-    return f"{paired['estimate']:+.3f}{span}, {learned}"
-
-
-def _dice(found: dict[str, Any] | None) -> str:
-    """``0.853 (0.841 to 0.865, 25 patients)``."""
-    if found is None:
-        return "none"
-    if found["estimate"] is None:
-        return "none: nobody has it"
-    span = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}, "
-    return f"{found['estimate']:.3f} ({span}{plural(found['n'], 'patient')})"
+    learned = f"learned from {plural(task['train_images'], 'image')}"
+    return ", ".join(filter(None, (difference_words(Facts(task["difference"])), learned)))
 
 
 def _model(model: dict[str, Any]) -> str:
