@@ -13,15 +13,21 @@ ENDS = {
 """Why a segmenter was trained no longer."""
 
 
-def dice_words(found: Facts) -> str:
-    """``0.853 (0.841 to 0.865, 25 patients)``."""
+def dice_parts(found: Facts) -> tuple[str, str]:
+    """``("0.853", "0.841 to 0.865, 25 patients")``."""
     if not found:
-        return "none"
+        return "none", ""
     estimate, low, high, patients = (found.number(key) for key in ("estimate", "low", "high", "n"))
     if estimate is None:
-        return "none: nobody has it"
+        return "none: nobody has it", ""
     span = "" if low is None or high is None else f"{low:.3f} to {high:.3f}, "
-    return f"{estimate:.3f} ({span}{plural(patients or 0, 'patient')})"
+    return f"{estimate:.3f}", f"{span}{plural(patients or 0, 'patient')}"
+
+
+def dice_words(found: Facts) -> str:
+    """``0.853 (0.841 to 0.865, 25 patients)``."""
+    figure, beside = dice_parts(found)
+    return f"{figure} ({beside})" if beside else figure
 
 
 def difference_words(found: Facts) -> str:

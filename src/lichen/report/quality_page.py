@@ -14,6 +14,7 @@ from lichen.report.dots import Dot, dot_chart, dot_swatch
 from lichen.report.evidence import Facts, read_document
 from lichen.report.formats import NOT_RECORDED, plural, rows_of, shape, whole
 from lichen.report.quality_words import FIGURES, FINDINGS, lacking_words, reading_words
+from lichen.report.task_section import TaskSection, task_section
 from lichen.report.templates import render
 
 Rows = tuple[tuple[str, str], ...]
@@ -58,6 +59,7 @@ class QualityPage:
     summary: str
     cards: tuple[tuple[str, str, str], ...]
     panels: tuple[Panel, ...]
+    task: TaskSection | None
     legend: tuple[tuple[Markup, str], ...]
     lacking: str
     """Which figures there are not, and why."""
@@ -90,6 +92,7 @@ def write_quality_report(quality_json: Path) -> Path:
         summary=_summary(figures, facts.text("real_from")),
         cards=_cards(facts, figures),
         panels=panels,
+        task=task_section(facts.at("task")),
         legend=tuple((dot_swatch(kind), words) for kind, words in _LEGEND),
         lacking=lacking_words({figure.text("name") or "" for figure in figures}),
         has_other_sizes=any(row.synthetic != row.matched for panel in panels for row in panel.rows),
