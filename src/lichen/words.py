@@ -11,9 +11,9 @@ from lichen.carbon import J_PER_KWH, Range, energy_range_text, energy_text, gram
 from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
+from lichen.plurals import plural
 from lichen.report.dice_words import ENDS, dice_words, difference_words
 from lichen.report.evidence import Facts
-from lichen.report.formats import plural
 from lichen.report.quality_words import FIGURES, lacking_words, reading_words
 
 VERDICTS = {
@@ -48,7 +48,7 @@ def segmentation_lines(summary: dict[str, Any], folder: Path) -> str:
     """What a segmentation did, cost and found."""
     images, model, found = (summary[name] for name in ("images", "model", "segmentation"))
     shape = " x ".join(map(str, images["shape"][1:]))
-    seen = f"{found['images_seen']:,} of at most {found['planned_images_seen']:,} images seen"
+    seen = f"{found['images_seen']:,} of at most {plural(found['planned_images_seen'], 'image')} seen"
     rows = [
         ("images", f"{summary['label']}, grid {shape}: {_images(images, 'train')} to train on"),
         ("", f"{_images(images, 'validation')} to choose by, {_images(images, 'test')} to test on"),
@@ -113,9 +113,11 @@ def _flagged(audit: dict[str, Any]) -> str:
 def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
     """The figures of a synthetic set: as many synthetic as real images, and real ones beside them."""
     counts = found["counts"]
-    train = f", {counts['train_images']} training images" if "train_images" in counts else ""
-    real = f"{counts['reference_images']} real ones of {counts['reference_patients']} patients{train}"
-    lines = [f"compared {counts['synthetic_images']} synthetic images with {real}"]
+    train = f", {plural(counts['train_images'], 'training image')}" if "train_images" in counts else ""
+    real = (
+        f"{plural(counts['reference_images'], 'real one')} of {plural(counts['reference_patients'], 'patient')}{train}"
+    )
+    lines = [f"compared {plural(counts['synthetic_images'], 'synthetic image')} with {real}"]
     rows: list[tuple[str, ...]] = []
     for extractor, figures in groupby(found["figures"], key=lambda figure: str(figure["extractor"])):
         rows += [("",) * 4, (extractor, "synthetic", "real", "")]
@@ -143,10 +145,11 @@ def survey_lines(found: Survey, montage: Path | None) -> str:
     values = "none" if found.values is None else f"{found.values[0]:.4g} to {found.values[1]:.4g} in the usual image"
     grid = "none" if found.grid is None else " x ".join(map(str, found.grid))
     known = "" if found.patients_known else " (nothing says which images are of one patient)"
+    held = f"{plural(found.images, 'image')} of {plural(found.patients, 'patient')}"
     rows = [
         ("source", f"{found.label}; {found.note}" if found.note else found.label),
-        ("found", f"{found.images} images of {found.patients} patients{known}, {found.spatial_dims} dimensions"),
-        ("split", f"{found.train_patients} patients to train on, {found.held_out_patients} held out"),
+        ("found", f"{held}{known}, {found.spatial_dims} dimensions"),
+        ("split", f"{plural(found.train_patients, 'patient')} to train on, {found.held_out_patients} held out"),
         ("shapes", _counted(found.shapes)),
         ("spacings", f"{_counted(found.spacings_mm)} mm"),
         ("channels", _channels(found)),
@@ -193,7 +196,7 @@ def runs_table(rows: Sequence[RunRow], sums: Sequence[Total], root: Path) -> str
     cells.append(("", "", "", "", ""))
     for part in sums:
         unmeasured = f", {part.unmeasured} of them not measured" if part.unmeasured else ""
-        state = f"{part.runs} runs{unmeasured}"
+        state = f"{plural(part.runs, 'run')}{unmeasured}"
         cells.append((printable(part.name), state, _kwh(part.energy_kwh), _grams(part.carbon_g), ""))
     return _columns(cells)
 
@@ -212,7 +215,7 @@ def _grams(figure: Range | None) -> str:
 
 
 def _images(images: dict[str, Any], part: str) -> str:
-    return f"{images[f'{part}_images']} images of {images[f'{part}_patients']} patients"
+    return f"{plural(images[f'{part}_images'], 'image')} of {plural(images[f'{part}_patients'], 'patient')}"
 
 
 def _energy(total: dict[str, float | None], phases: Sequence[dict[str, Any]]) -> str:

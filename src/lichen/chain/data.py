@@ -26,6 +26,7 @@ from lichen.images import (
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
 from lichen.models.stylegan2 import check_axes, check_size
+from lichen.plurals import plural
 from lichen.runs import RunFolder
 from lichen.watch import Watch
 
@@ -79,7 +80,7 @@ def load_parts(
     skipped = (*source.skipped, *(skipped for part in found for skipped in part.skipped))
     if skipped:
         watch.tell(
-            f"{len(skipped)} of {count + len(source.skipped)} images left out, listed in "
+            f"{len(skipped)} of {plural(count + len(source.skipped), 'image')} left out, listed in "
             f"summary.json; the first is {skipped[0].name}: {skipped[0].reason}"
         )
     return found
@@ -110,7 +111,7 @@ def _apart(data: Data, config: RunConfig, watch: Watch) -> Data:
     _, shared = set_apart(train, held_out, fingerprints(train.voxels), allowed=allowed)
     if not shared:
         return data
-    watch.tell(f"{len(shared)} held-out patients have images of training patients, and do not count as held-out")
+    watch.tell(f"{plural(len(shared), 'held-out patient')} with images of training patients: not counted as held-out")
     return replace(data, held_out=without(data.held_out, shared))
 
 

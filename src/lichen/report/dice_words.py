@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lichen.plurals import plural
 from lichen.report.evidence import Facts
-from lichen.report.formats import plural
 
 ENDS = {
     "patience": "no longer better on other patients",

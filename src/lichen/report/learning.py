@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lichen.plurals import plural
 from lichen.report.charts import line_chart
 from lichen.report.curves import Curve
 from lichen.report.evidence import Facts
-from lichen.report.formats import JOULES, Span, energy_span, plural, quantity, unit_for
+from lichen.report.formats import JOULES, Span, energy_span, quantity, unit_for
 
 _ENDED = {"patience": "ended: no longer better", "length": "ended: as planned", "budget": "ended: budget spent"}
 _AXIS = "Dice of the patients who choose"

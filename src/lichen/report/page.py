@@ -8,11 +8,12 @@ from pathlib import Path
 
 from lichen.errors import RunError
 from lichen.files import write_text
+from lichen.plurals import plural
 from lichen.report.cost import CostSection, cost_section
 from lichen.report.curves import Curve, curves_section
 from lichen.report.evidence import Document, Facts, read_document, read_text
 from lichen.report.forecast import ForecastSection, forecast_section
-from lichen.report.formats import NOT_RECORDED, plural, shape, whole
+from lichen.report.formats import NOT_RECORDED, shape, whole
 from lichen.report.gallery import Gallery, gallery
 from lichen.report.run_words import Rows, compact, counted, finished_words, hashes, of_patients, provenance_rows
 from lichen.report.segmentation_page import segmentation_page
@@ -134,8 +135,8 @@ def _was_run(facts: Facts) -> tuple[tuple[str, Rows], ...]:
     images, model, sampling = facts.at("images"), facts.at("model"), facts.at("sampling")
     sampler = " · ".join(filter(None, (sampling.text("sampler"), sampling.text("schedule"))))
     channels, *grid = images.numbers("shape") or (0,)
-    training = f"{whole(images.number('train_images'))} images {of_patients(images, 'train_patients')}"
-    held_out = f"{whole(images.number('held_out_images'))} images {of_patients(images, 'held_out_patients')}"
+    training = f"{counted(images.number('train_images'), 'image')} {of_patients(images, 'train_patients')}"
+    held_out = f"{counted(images.number('held_out_images'), 'image')} {of_patients(images, 'held_out_patients')}"
     tables = {
         "Images and what was made of them": (
             ("Images", facts.text("label") or NOT_RECORDED),

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lichen.files import sha256_of
+from lichen.plurals import plural
 from lichen.report.evidence import Facts
-from lichen.report.formats import NOT_RECORDED, figure, plural, rows_of, whole
+from lichen.report.formats import NOT_RECORDED, figure, rows_of, whole
 
 Rows = tuple[tuple[str, str], ...]
 

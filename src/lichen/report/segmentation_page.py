@@ -7,13 +7,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from lichen.plurals import plural
 from lichen.report.cost import CostSection, cost_section
 from lichen.report.curves import Curve
 from lichen.report.dice_words import ENDS, dice_words
 from lichen.report.dots import Dot, dot_chart
 from lichen.report.evidence import Facts, read_text
 from lichen.report.forecast import ForecastSection, forecast_section
-from lichen.report.formats import NOT_RECORDED, figure, plural, shape, whole
+from lichen.report.formats import NOT_RECORDED, figure, shape, whole
 from lichen.report.learning import learning_curves
 from lichen.report.run_words import Rows, compact, counted, finished_words, hashes, of_patients, provenance_rows
 from lichen.runs import read_log
@@ -176,10 +177,10 @@ def _was_run(facts: Facts) -> tuple[tuple[str, Rows], ...]:
             ("Channels of the first level", whole(model.number("width"))),
             ("Levels", whole(model.number("levels"))),
             ("Parameters", whole(model.number("parameters"))),
-            ("Saw", f"{whole(found.number('images_seen'))} images, repeats included"),
-            ("At most", NOT_RECORDED if planned is None else f"{whole(planned)} images"),
+            ("Saw", f"{counted(found.number('images_seen'), 'image')}, repeats included"),
+            ("At most", NOT_RECORDED if planned is None else plural(planned, "image")),
             ("Ended", ENDS.get(found.text("ended_by") or "", NOT_RECORDED)),
-            ("Kept", NOT_RECORDED if kept is None else f"the weights after {whole(kept)} images"),
+            ("Kept", NOT_RECORDED if kept is None else f"the weights after {plural(kept, 'image')}"),
             ("Dice of those who chose them", _three_digits(found.number("validation_dice"))),
             ("Operations of the training", NOT_RECORDED if flop is None else f"{figure(flop / 1e12)} TFLOP on paper"),
         ),

@@ -7,10 +7,18 @@ from itertools import zip_longest
 
 from markupsafe import Markup
 
+from lichen.plurals import plural
 from lichen.report.dice_words import dice_parts, dice_words, difference_words
 from lichen.report.dots import Dot, dot_chart
 from lichen.report.evidence import Facts
-from lichen.report.formats import plural, whole
+from lichen.report.formats import whole
+
+_ALONE = "There were no real images to learn from, so nothing stands beside its Dice."
+_FINDINGS = {
+    "worse": "draws worse than",
+    "better": "draws better than",
+    "near": "cannot be told from",
+}
 
 
 @dataclass(frozen=True)
@@ -46,14 +54,6 @@ def task_section(task: Facts) -> TaskSection | None:
 
 def _row(name: str, made: Facts, real: Facts) -> tuple[str, tuple[tuple[str, str], ...]]:
     return name, tuple(dice_parts(learned.at("dice")) for learned in (made, real))
-
-
-_ALONE = "There were no real images to learn from, so nothing stands beside its Dice."
-_FINDINGS = {
-    "worse": "draws worse than",
-    "better": "draws better than",
-    "near": "cannot be told from",
-}
 
 
 def _finding(difference: Facts) -> tuple[str, str]:
