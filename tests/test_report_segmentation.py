@@ -108,7 +108,7 @@ def test_the_curves_mark_the_best_look_and_what_ended_the_training(tmp_path: Pat
     assert html.count("ended: no longer better</text>") == 2
     assert "Best after 300 images seen" in text
     assert "Training ended after 520 images." in text
-    assert "3.00 kJ to the best look, 6.00 kJ in all, looks included: 50% of the energy went by after the best" in text
+    assert "3.00 kJ to the best look, 6.00 kJ (3.6–12) in all, looks included: 50% of the energy" in text
     assert html.count("(linear scale)") == 2  # a Dice of 0.04 beside one of 0.8 is no reason for a logarithm
 
 

@@ -9,7 +9,7 @@ from lichen.plurals import plural
 from lichen.report.charts import line_chart
 from lichen.report.curves import Curve
 from lichen.report.evidence import Facts
-from lichen.report.formats import JOULES, Span, energy_span, quantity, unit_for
+from lichen.report.formats import JOULES, Span, energy_span, quantity, span_words, unit_for
 
 _ENDED = {"patience": "ended: no longer better", "length": "ended: as planned", "budget": "ended: budget spent"}
 _AXIS = "Dice of the patients who choose"
@@ -69,11 +69,13 @@ def _over_energy(looks: Sequence[_Look], best: _Look, ended: str, spent: Span) -
     points = [(look.spent_j, look.dice) for look in looks if look.spent_j is not None]
     if best.spent_j is None or not points:
         return Curve("Over energy", None, "No meter gave a reading while it learned.")
-    whole_j = max(points[-1][0], spent.estimate or 0.0)
+    last_j = points[-1][0]
+    whole = spent if spent.estimate is not None else Span(last_j, last_j, last_j)
+    whole_j = max(last_j, whole.estimate or 0.0)
     unit = unit_for(whole_j, JOULES)
     share = 1 - best.spent_j / whole_j if whole_j else 0.0
     words = (
-        f"{quantity(best.spent_j, JOULES)} to the best look, {quantity(whole_j, JOULES)} in all, looks included: "
+        f"{quantity(best.spent_j, JOULES)} to the best look, {span_words(whole, JOULES)} in all, looks included: "
         f"{share:.0%} of the energy went by after the best, which nobody knows while training."
     )
     chart = line_chart(
