@@ -110,8 +110,8 @@ def test_shared_patients_are_refused_and_on_request_do_not_calibrate(people: Ima
     assert found.resolution.patients == found.counts.reference_patients == 10
     assert len(found.calibration["pearson"]) == 10
     assert max(found.calibration["pearson"]) < 0.999
-    assert any("1 held-out patients are training patients too" in words for words in found.limitations)
-    assert "1 shared patients left out" in summary(found, Names("0" * 64))
+    assert any("left out, being training patients too: 1 held-out patient" in words for words in found.limitations)
+    assert "1 shared patient left out" in summary(found, Names("0" * 64))
 
 
 def test_a_patient_shared_by_an_image_under_another_name_is_left_out_with_all_images(people: ImageSet) -> None:
@@ -133,7 +133,7 @@ def test_a_held_out_image_that_is_nearly_a_training_image_is_told(people: ImageS
     train, held_out = part(people, 0, 40), part(people, 40, 60)
     held_out.voxels[5] = DISTURBANCES["JPEG 30"](train.voxels[9:10], seed=0, indices=[0])[0]
     found = audit(part(people, 70, 80), train, held_out, PLAIN)
-    assert any("1 held-out images are nearly a training image" in words for words in found.limitations)
+    assert any("1 held-out image nearly a training image" in words for words in found.limitations)
 
 
 def test_the_known_duplicates_among_chest_x_rays_are_found_and_no_two_children_are_taken_for_one(

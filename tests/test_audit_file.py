@@ -167,7 +167,7 @@ def test_the_summary_has_at_most_ten_lines_and_the_rates_and_checks_among_them(t
     assert len(lines) == 10
     assert "16.0% (9.0% to 25.0%) of 60 images" in lines[-4]
     assert "100% (exact) to 3% (inversion)" in lines[-3]
-    assert "1 held-out images look like a training image" in lines[-2]
+    assert "1 held-out image like a training image" in lines[-2]
     assert "at most 5.5%" in summary(made_audit("clean"), open_names(tmp_path))
 
 

@@ -288,7 +288,7 @@ def test_blank_images_on_both_sides_are_no_leak() -> None:
 
 @pytest.mark.parametrize(
     ("withheld", "words"),
-    [(_people("w", 11, seed=9), "11 images are withheld"), (_people("t", 12, seed=1), "withheld image")],
+    [(_people("w", 11, seed=9), "withheld: 11 images"), (_people("t", 12, seed=1), "withheld image")],
 )
 def test_withheld_images_that_cannot_compete_are_refused_before_any_search(
     tmp_path: Path, withheld: ImageSet, words: str

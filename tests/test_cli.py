@@ -16,10 +16,21 @@ import pytest
 
 from lichen.cli import main
 from lichen.commands import COMMANDS
+from lichen.config import SegmentationConfig
 from lichen.images import load_set, write_sample
 from lichen.images.phantoms import phantom_source
+from lichen.settings import dump_settings
 
 TINY = str(Path(__file__).with_name("tiny.yaml"))
+SEARCH = """
+lichen_search: 1
+title: "How long?"
+task: generation
+base: {images: {phantom_patients: 24, size: [16, 16], held_out_fraction: 0.5}, sampling: {count: 16}}
+space: {training.images_seen: [64, 128]}
+seeds: [0]
+planned_images: 100
+"""
 
 
 def call(*arguments: str) -> int:
@@ -93,12 +104,23 @@ def test_a_mistyped_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[s
         (["sample", "nowhere"], "nowhere"),
         (["report", "nowhere"], "nowhere"),
         (["runs", "nowhere"], "there is no folder nowhere"),
+        (["report", "file"], "file is a file, and not a run folder"),
+        (["run", "--out", "file"], "file is a file, and not a folder"),
+        (["segment", "--out", "file/below"], "file is a file, and not a folder"),
+        (["select", "search.yaml", "--out", "file"], "file is a file, and not a folder"),
+        (["study", "latent-pollution", "--out", "file"], "file is a file, and not a folder"),
+        (["select", "search.yaml", "--search-budget.energy-kwh", "0"], "error: search-budget.energy-kwh is 0.0"),
+        (["predict", "--config", "segmentation.yaml"], "segmentation.yaml holds the settings of a segmentation"),
+        (["run", "--config", "segmentation.yaml"], "segmentation.yaml holds the settings of a segmentation"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_two_lines_with_code_2(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "segmentation.yaml").write_text(dump_settings(SegmentationConfig()))
+    (tmp_path / "search.yaml").write_text(SEARCH)
     assert call(*arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert lines[0].startswith("error: ")

@@ -157,7 +157,7 @@ def test_where_a_deidentifier_emptied_the_uids_a_folder_is_a_series(tmp_path: Pa
     # nobody knows whether these are two patients: on both sides of a split they could be one
     train, held_out = split_by_patient(source, 0.5, 0)
     assert not held_out
-    assert "2 images have none and count as one patient" in source.note
+    assert "those without one (2 images) count as one patient" in source.note
     assert len(train) == 2
 
 

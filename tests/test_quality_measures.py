@@ -135,7 +135,7 @@ def test_a_difference_within_the_error_of_both_is_no_finding() -> None:
 
 
 def test_three_patients_and_equal_images_are_refused() -> None:
-    with pytest.raises(AuditError, match="9 images of 3 patients are too few"):
+    with pytest.raises(AuditError, match="too few to measure quality with: 9 images of 3 patients"):
         measure_quality(_images(20, 1), _images(9, 2, 3), None, [Pooled()])
     flat = replace(_images(20, 2), voxels=torch.zeros(20, 1, 16, 16))
     with pytest.raises(AuditError, match="features of all 20 reference images are equal"):

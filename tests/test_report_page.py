@@ -429,7 +429,7 @@ def test_an_empty_folder_gives_a_page_that_names_what_is_missing(tmp_path: Path)
     for words in (
         "This run is not finished, or its summary is lost: there is no summary.json.",
         "Not audited",
-        "The run folder has no log of the loss",
+        "The run folder has no log of the training",
         "The energy of this run was not measured",
         "There is no config.yaml",
     ):

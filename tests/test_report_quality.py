@@ -116,7 +116,7 @@ def test_names_of_features_are_text_and_never_markup(tmp_path: Path) -> None:
     assert page.count("script") == 0
 
 
-@pytest.mark.parametrize("part", ["counts", "grid", "figures", "extractors", "not_seen", "inputs", "real_from"])
+@pytest.mark.parametrize("part", ["counts", "grid", "figures", "extractors", "not_seen", "inputs", "real_from", "task"])
 @pytest.mark.parametrize("value", [None, [], "text", 7, [{"name": "kernel"}, {"name": "kernel", "real": [1]}, "x"]])
 def test_no_part_of_the_file_is_needed_for_a_page(tmp_path: Path, part: str, value: object) -> None:
     assert "How good are the synthetic images?" in page_of(tmp_path, found(**{part: value}))[1].text
@@ -136,3 +136,57 @@ def test_the_terminal_shows_a_table_for_each_kind_of_features() -> None:
     assert kernel.endswith("worse")
     assert heading.index("real") == kernel.index("0.0100")
     assert "copies   are not seen by any of these; lichen audit looks for them" in lines
+
+
+def dice(estimate: float | None, low: float | None, high: float | None, n: int = 25) -> dict[str, Any]:
+    return {"estimate": estimate, "low": low, "high": high, "n": n}
+
+
+def task(difference: dict[str, Any] | None, **changed: Any) -> dict[str, Any]:
+    def learned(mean: float) -> dict[str, Any]:
+        of_class = {"value": 1, "dice": dice(mean + 0.01, mean, mean + 0.02, 24)}
+        return {"dice": dice(mean, mean - 0.02, mean + 0.02), "classes": [of_class]}
+
+    return {
+        "name": "segmentation",
+        "train_images": 64,
+        "test_patients": 25,
+        "parameters": 40_977,
+        "synthetic": learned(0.7),
+        "real": learned(0.8),
+        "difference": difference,
+    } | changed
+
+
+def test_what_learned_from_synthetic_images_stands_beside_what_learned_from_real_ones(tmp_path: Path) -> None:
+    html, page = page_of(tmp_path, found(task=task(dice(-0.1, -0.13, -0.07))))
+    text = words_of(html)
+    assert "draws worse than one that learned from as many real images: Dice -0.100 (-0.130 to -0.070)" in text
+    assert "Mean over classes 0.700 0.680 to 0.720, 25 patients 0.800 0.780 to 0.820, 25 patients" in text
+    assert "Class 1 0.710 0.700 to 0.720, 24 patients 0.810 0.800 to 0.820, 24 patients" in text
+    assert "Each learned from 64 images. 25 real patients" in text
+    without, _ = page_of(tmp_path, found())
+    assert html.count('class="dot worse"') == without.count('class="dot worse"') + 1
+    assert html.count('class="band"') == without.count('class="band"') + 1
+    assert "What they are good for" not in words_of(without)
+    assert page.count("table") == page.count("caption")
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [
+        (dice(0.05, 0.02, 0.08), "draws better than one that learned"),
+        (dice(-0.01, -0.03, 0.01), "It cannot be told from one that learned"),
+        (dice(-0.01, None, None, 1), "is -0.010, but cannot be judged from so few patients"),
+        (None, "The difference to one that learned from real images cannot be judged"),
+    ],
+)
+def test_the_difference_is_judged_by_its_interval(tmp_path: Path, difference: dict[str, Any], words: str) -> None:
+    assert words in words_of(page_of(tmp_path, found(task=task(difference)))[0])
+
+
+def test_without_real_images_to_learn_from_nothing_stands_beside_a_dice(tmp_path: Path) -> None:
+    html, _ = page_of(tmp_path, found(task=task(None, real=None), figures=[]))
+    assert "so nothing stands beside its Dice" in words_of(html)
+    assert "0.700 0.680 to 0.720, 25 patients none" in words_of(html)
+    assert 'class="band"' not in html

@@ -262,12 +262,27 @@ def test_runs_card_and_whatif_read_a_segmentation(
     assert "in Poland" in capsys.readouterr().out
 
 
+def test_a_segmentation_ends_with_its_page_which_is_drawn_anew_for_another_place(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, folder, summary = finished
+    assert "France" in folder.report.read_text()
+    copy = shutil.copytree(folder.path, tmp_path / "run")
+    assert call("report", copy, "--carbon.grid", "PL") == 0
+    said = capsys.readouterr().out
+    assert f"Dice     {summary['segmentation']['dice']['estimate']:.3f}" in said
+    assert said.rstrip().endswith(str(copy / "report.html"))
+    html = (copy / "report.html").read_text()
+    assert "Poland, figures of" in html
+    assert html.count("<svg") >= 5  # brand, Dice, two curves, and what it cost
+    assert "<img" not in html
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("whatif", "RUN", "--samples", "10"),
         ("sample", "RUN"),
-        ("report", "RUN"),
         ("run", "--out", "RUN"),
         ("quality", "--run", "RUN"),
         ("audit", "--run", "RUN", "--synthetic", "nowhere", "--out", "nowhere"),

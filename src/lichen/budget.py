@@ -43,6 +43,15 @@ class Use:
         return f"{' to '.join(ends)} {self.unit}"
 
 
+def check_grams(option: str, carbon_g: float | None, place: Intensity) -> None:
+    """Raise ConfigError for a limit of grams at an unknown place; ``option`` is what it was given as."""
+    if carbon_g is not None and place.g_per_kwh.estimate is None:
+        raise ConfigError(
+            f"{option}.carbon-g is {number(carbon_g)}, and without a place nobody knows the grams",
+            fix=f"name the place with --carbon.grid, e.g. FR, or set --{option}.energy-kwh",
+        )
+
+
 @dataclass(frozen=True)
 class Budget:
     """The limits of a run, and where its energy is used; ConfigError for a limit of grams at an unknown place."""
@@ -52,11 +61,7 @@ class Budget:
     pue: float | None
 
     def __post_init__(self) -> None:
-        if self.limits.carbon_g is not None and self.place.g_per_kwh.estimate is None:
-            raise ConfigError(
-                f"budget.carbon-g is {number(self.limits.carbon_g)}, and without a place nobody knows the grams",
-                fix="name the place with --carbon.grid, e.g. FR, or set --budget.energy-kwh",
-            )
+        check_grams("budget", self.limits.carbon_g, self.place)
 
     def __bool__(self) -> bool:
         return bool(self.limits)

@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     is_device = path.parent.resolve() == Path("/dev")  # also /dev/stdout, which may lead to a file
     if not path.name or is_device or (path.exists() and not path.is_file()):
         raise ConfigError(f"{path} is a folder or a device, not a file", fix="give the name of a file to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{os.getpid()}{_PARTIAL}{path.name}")
     try:
         yield temporary
@@ -37,6 +37,17 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder ``path``, and what is above it; raises ConfigError where a file is in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next((part for part in (path, *path.parents) if part.is_file()), path)
+        raise ConfigError(
+            f"{file} is a file, and not a folder", fix="give another folder, or move the file away"
+        ) from error
 
 
 def partial_files(folder: Path) -> list[Path]:

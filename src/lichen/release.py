@@ -13,6 +13,7 @@ from lichen.audit.rates import RULE_OF_THREE
 from lichen.audited import Audited
 from lichen.carbon import Range
 from lichen.errors import AuditError
+from lichen.plurals import plural
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def decide(
     if audited.verdict == "copies" and not audited.flagged:
         copies.append("the audit says that there are copies and does not say which images they are")
     if second is not None and second.verdict == "copies":
-        copies.append(f"the second look by {second.score} finds {len(second.flagged)} copies among what passed")
+        copies.append(
+            f"the second look by {second.score} finds {plural(len(second.flagged), 'copy')} among what passed"
+        )
     suspects: list[str] = []
     unsure: list[str] = []
     if audited.verdict == "inconclusive":
@@ -102,7 +105,8 @@ def _why_unsure(flagged: int) -> str:
 
 
 def _over(audited: Audited, high: float, limit: float) -> str:
-    words = f"up to {high:.1%} of the {len(audited.released)} images that passed may be copies; {limit:.1%} is allowed"
+    passed = plural(len(audited.released), "image")
+    words = f"up to {high:.1%} of {passed} that passed may be copies; {limit:.1%} is allowed"
     power = audited.mean_power
     least = math.ceil(RULE_OF_THREE / (limit * power)) if limit and power else 0
     return f"{words}, which takes {least} images at least" if least > len(audited.released) else words

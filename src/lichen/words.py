@@ -11,8 +11,9 @@ from lichen.carbon import J_PER_KWH, Range, energy_range_text, energy_text, gram
 from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
+from lichen.plurals import plural
+from lichen.report.dice_words import ENDS, dice_words, difference_words
 from lichen.report.evidence import Facts
-from lichen.report.formats import plural
 from lichen.report.quality_words import FIGURES, lacking_words, reading_words
 from lichen.skipped import skipped_words
 
@@ -21,13 +22,6 @@ VERDICTS = {
     "copies": "COPIES of training patients found: do not share this set as it is",
     "inconclusive": "inconclusive: these images do not allow to say that there is no copy",
 }
-
-ENDS = {
-    "patience": "no longer better on other patients",
-    "length": "as long as planned",
-    "budget": "the budget is spent: repeat with a larger one to go on",
-}
-"""Why a segmenter was trained no longer."""
 
 
 def in_ten_lines(summary: dict[str, Any], folder: Path) -> str:
@@ -55,17 +49,17 @@ def segmentation_lines(summary: dict[str, Any], folder: Path) -> str:
     """What a segmentation did, cost and found."""
     images, model, found = (summary[name] for name in ("images", "model", "segmentation"))
     shape = " x ".join(map(str, images["shape"][1:]))
-    seen = f"{found['images_seen']:,} of at most {found['planned_images_seen']:,} images seen"
+    seen = f"{found['images_seen']:,} of at most {plural(found['planned_images_seen'], 'image')} seen"
     rows = [
         ("images", f"{summary['label']}, grid {shape}: {_images(images, 'train')} to train on"),
         ("", f"{_images(images, 'validation')} to choose by, {_images(images, 'test')} to test on"),
         ("model", f"U-Net of width {model['width']}, {model['parameters'] / 1e6:.2f} M parameters"),
         ("trained", f"{seen}; {ENDS[found['ended_by']]}; best after {found['best_images_seen']:,}"),
-        ("Dice", f"{_dice(found['dice'])}, mean over classes"),
-        *(("", f"{_dice(one['dice'])}, class {one['value']}") for one in found["classes"]),
+        ("Dice", f"{dice_words(Facts(found['dice']))}, mean over classes"),
+        *(("", f"{dice_words(Facts(one['dice']))}, class {one['value']}") for one in found["classes"]),
         ("energy", _energy(summary["energy"]["total"], summary["energy"]["phases"])),
         ("carbon", _carbon(summary["carbon"])),
-        ("folder", str(folder)),
+        ("report", str(folder / "report.html")),
     ]
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
 
@@ -75,9 +69,9 @@ def _task_rows(task: dict[str, Any]) -> list[tuple[str, ...]]:
     made, real = task["synthetic"], task["real"] or {"dice": None, "classes": []}
     return [
         (task["name"], "synthetic", "real", ""),
-        ("  Dice", _dice(made["dice"]), _dice(real["dice"]), _learned(task)),
+        ("  Dice", dice_words(Facts(made["dice"])), dice_words(Facts(real["dice"])), _learned(task)),
         *(
-            (f"  class {one['value']}", _dice(one["dice"]), _dice(other and other["dice"]), "")
+            (f"  class {one['value']}", dice_words(Facts(one["dice"])), dice_words(Facts(other and other["dice"])), "")
             for one, other in zip_longest(made["classes"], real["classes"])
         ),
     ]
@@ -85,21 +79,8 @@ def _task_rows(task: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _learned(task: dict[str, Any]) -> str:
     """How much worse or better what learned from synthetic images is."""
-    learned, paired = f"learned from {task['train_images']} images", task["difference"]
-    if paired is None or paired["estimate"] is None:
-        return learned
-    span = "" if paired["low"] is None else f" ({paired['low']:+.3f} to {paired['high']:+.3f})"
-    return f"{paired['estimate']:+.3f}{span}, {learned}"
-
-
-def _dice(found: dict[str, Any] | None) -> str:
-    """``0.853 (0.841 to 0.865, 25 patients)``."""
-    if found is None:
-        return "none"
-    if found["estimate"] is None:
-        return "none: nobody has it"
-    span = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}, "
-    return f"{found['estimate']:.3f} ({span}{plural(found['n'], 'patient')})"
+    learned = f"learned from {plural(task['train_images'], 'image')}"
+    return ", ".join(filter(None, (difference_words(Facts(task["difference"])), learned)))
 
 
 def _model(model: dict[str, Any]) -> str:
@@ -133,10 +114,12 @@ def _flagged(audit: dict[str, Any]) -> str:
 def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
     """The figures of a synthetic set: as many synthetic as real images, and real ones beside them."""
     counts = found["counts"]
-    train = f", {counts['train_images']} training images" if "train_images" in counts else ""
-    real = f"{counts['reference_images']} real ones of {counts['reference_patients']} patients{train}"
+    train = f", {plural(counts['train_images'], 'training image')}" if "train_images" in counts else ""
+    real = (
+        f"{plural(counts['reference_images'], 'real one')} of {plural(counts['reference_patients'], 'patient')}{train}"
+    )
     left_out = skipped_words(counts.get("skipped", {}))  # files of earlier versions do not have it
-    lines = [f"compared {counts['synthetic_images']} synthetic images with {real}"]
+    lines = [f"compared {plural(counts['synthetic_images'], 'synthetic image')} with {real}"]
     lines += [f"left out as unusable: {left_out}"] if left_out else []
     rows: list[tuple[str, ...]] = []
     for extractor, figures in groupby(found["figures"], key=lambda figure: str(figure["extractor"])):
@@ -165,10 +148,11 @@ def survey_lines(found: Survey, montage: Path | None) -> str:
     values = "none" if found.values is None else f"{found.values[0]:.4g} to {found.values[1]:.4g} in the usual image"
     grid = "none" if found.grid is None else " x ".join(map(str, found.grid))
     known = "" if found.patients_known else " (nothing says which images are of one patient)"
+    held = f"{plural(found.images, 'image')} of {plural(found.patients, 'patient')}"
     rows = [
         ("source", f"{found.label}; {found.note}" if found.note else found.label),
-        ("found", f"{found.images} images of {found.patients} patients{known}, {found.spatial_dims} dimensions"),
-        ("split", f"{found.train_patients} patients to train on, {found.held_out_patients} held out"),
+        ("found", f"{held}{known}, {found.spatial_dims} dimensions"),
+        ("split", f"{plural(found.train_patients, 'patient')} to train on, {found.held_out_patients} held out"),
         ("shapes", _counted(found.shapes)),
         ("spacings", f"{_counted(found.spacings_mm)} mm"),
         ("channels", _channels(found)),
@@ -215,7 +199,7 @@ def runs_table(rows: Sequence[RunRow], sums: Sequence[Total], root: Path) -> str
     cells.append(("", "", "", "", ""))
     for part in sums:
         unmeasured = f", {part.unmeasured} of them not measured" if part.unmeasured else ""
-        state = f"{part.runs} runs{unmeasured}"
+        state = f"{plural(part.runs, 'run')}{unmeasured}"
         cells.append((printable(part.name), state, _kwh(part.energy_kwh), _grams(part.carbon_g), ""))
     return _columns(cells)
 
@@ -234,7 +218,7 @@ def _grams(figure: Range | None) -> str:
 
 
 def _images(images: dict[str, Any], part: str) -> str:
-    return f"{images[f'{part}_images']} images of {images[f'{part}_patients']} patients"
+    return f"{plural(images[f'{part}_images'], 'image')} of {plural(images[f'{part}_patients'], 'patient')}"
 
 
 def _energy(total: dict[str, float | None], phases: Sequence[dict[str, Any]]) -> str:

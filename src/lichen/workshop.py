@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lichen.errors import ConfigError
-from lichen.files import sync_folder
+from lichen.files import make_folder, sync_folder
 
 _UNFINISHED = ".unfinished."
 
@@ -27,7 +27,7 @@ def workshop(place: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
         ConfigError: ``place`` is a file or a folder that is not empty, when the work is finished.
     """
     place = Path(os.path.abspath(place))  # noqa: PTH100 (links stay as they are; only .. goes)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(place.parent)
     for left in place.parent.glob(f".*{_UNFINISHED}{glob.escape(place.name)}"):
         _delete_if_left(left)
     folder = place.with_name(f".{os.getpid()}{_UNFINISHED}{place.name}")

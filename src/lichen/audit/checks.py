@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from lichen.errors import AuditError
+from lichen.plurals import plural
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +78,7 @@ def as_large_as(train: ImageSet, withheld: ImageSet, train_prints: list[str | No
     wanted, there = len(train.names), len(withheld.names)
     if there < wanted:
         raise AuditError(
-            f"{there} images are withheld and {wanted} were trained on; the nearest of more images is nearer",
+            f"withheld: {plural(there, 'image')}, and {wanted} were trained on; the nearest of more images is nearer",
             fix=f"give at least {wanted} withheld images, or none and --reference",
         )
     return withheld if there == wanted else taken(withheld, list(range(wanted)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from lichen.plurals import plural
 from lichen.skipped import skipped_words
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ def limitations(
 
 def _of_the_resolution(resolved: Resolution, least_discoveries: int | None) -> Iterator[str]:
     if least_discoveries is not None:
-        yield f"copies of fewer than {least_discoveries} patients go unnoticed: the competition flags so many or none"
+        fewer = plural(least_discoveries, "patient")
+        yield f"copies of fewer than {fewer} go unnoticed: the competition flags so many or none"
     elif resolved.detectable_share > 1:
-        yield f"{resolved.patients} held-out patients are too few to find any share of copies"
+        yield f"{plural(resolved.patients, 'held-out patient')} cannot show any share of copies: too few"
     else:
         yield f"copies that make up less than {resolved.detectable_share:.1%} of the images may go unnoticed"
 
@@ -81,16 +83,14 @@ def _of_the_sets(
         if number:
             yield f"left out as unusable: {skipped_words({name: number})}{_UNSEEN.get(name, '')}"
     if counts.synthetic_not_comparable:
-        yield f"{counts.synthetic_not_comparable} synthetic images are constant and were compared with nothing"
+        yield f"constant, and compared with nothing: {plural(counts.synthetic_not_comparable, 'synthetic image')}"
     if resolved.patients < counts.reference_patients:
         blank = counts.reference_patients - resolved.patients
-        yield f"{blank} held-out patients have only constant images and do not count"
+        yield f"not counted, with constant images only: {plural(blank, 'held-out patient')}"
     if not has_detail:
         yield "the images are too small for near-duplicates among the real ones to be told from look-alikes"
     if duplicates.left_out:
-        yield f"{len(duplicates.left_out)} held-out patients are training patients too and were left out"
+        yield f"left out, being training patients too: {plural(len(duplicates.left_out), 'held-out patient')}"
     if duplicates.with_held_out:
-        yield (
-            f"{len(duplicates.with_held_out)} held-out images are nearly a training image and make copies look usual; "
-            "fewer copies are found than without them"
-        )
+        near = plural(len(duplicates.with_held_out), "held-out image")
+        yield f"{near} nearly a training image: copies look usual beside them, and fewer are found than without"

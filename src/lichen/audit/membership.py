@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lichen.errors import AuditError
+from lichen.plurals import plural
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -158,8 +159,7 @@ def _checked(losses: ArrayLike, what: str) -> NDArray[np.float64]:
     values = np.asarray(losses, dtype=np.float64)
     if len(values) < LEAST_PATIENTS:
         raise AuditError(
-            f"{len(values)} {what} {'patient' if len(values) == 1 else 'patients'} cannot show whether the generator "
-            f"knows its training patients",
+            f"{plural(len(values), f'{what} patient')} cannot show whether the generator knows its training patients",
             fix=f"compare at least {LEAST_PATIENTS} training and {LEAST_PATIENTS} held-out patients",
         )
     if not np.isfinite(values).all():

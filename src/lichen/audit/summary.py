@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lichen.audit.names import PRIVATE_NAMES
 from lichen.plain import plain
+from lichen.plurals import plural
 from lichen.skipped import skipped_words
 
 if TYPE_CHECKING:
@@ -24,15 +25,16 @@ def summary(result: AuditResult, names: Names) -> str:
     Training patients and images are called by ``names``.
     """
     counts, resolved, config = result.counts, result.resolution, result.settings
-    pool = f"{_images(counts.train_images)} of {counts.train_patients} training patients"
+    pool = f"{plural(counts.train_images, 'image')} of {plural(counts.train_patients, 'training patient')}"
+    others = plural(resolved.patients, "held-out patient")
     copies, passed = len(result.copies), len(result.passed_names)
     not_certain = [finding for finding in result.copies if not finding.is_identical]
     innocent = f", of which up to {config.false_discovery_rate:.0%} may be innocent" if not_certain else ""
     looked_up = f"; {PRIVATE_NAMES} says whom they copy" if copies else ""
     head = [
         f"verdict     {_verdict(result)}{_left_out(result)}",
-        f"compared    {_images(counts.synthetic_images)} with {pool}, by {' and '.join(config.scores)}",
-        f"calibrated  on {_patients(resolved.patients)}; smallest possible p = {resolved.smallest_p:.2g}",
+        f"compared    {plural(counts.synthetic_images, 'image')} with {pool}, by {' and '.join(config.scores)}",
+        f"calibrated  on {others}; smallest possible p = {resolved.smallest_p:.2g}",
         f"resolution  {_resolution(result)}",
         f"flagged     {copies}{innocent}; not flagged {passed}{looked_up}",
     ]
@@ -45,9 +47,8 @@ def summary(result: AuditResult, names: Names) -> str:
 def membership_words(known: Membership) -> str:
     """What a model's loss says of who is a training patient, with the figure that chance would give."""
     area = f"{known.auc:.2f} ({known.auc_low:.2f} to {known.auc_high:.2f})"
-    return (
-        f"the model tells {known.members} training patients from {known.held_out} held-out ones: AUC {area}; chance 0.5"
-    )
+    members = plural(known.members, "training patient")
+    return f"the model tells {members} from {known.held_out} held-out ones: AUC {area}; chance 0.5"
 
 
 def _verdict(result: AuditResult) -> str:
@@ -59,7 +60,7 @@ def _verdict(result: AuditResult) -> str:
     if result.verdict == "copies":
         return f"COPIES: more of {made} synthetic images are near to training patients than chance explains"
     if result.verdict == "clean":
-        return f"clean: no copy among {_images(made)}"
+        return f"clean: no copy among {plural(made, 'image')}"
     if flagged:
         return f"INCONCLUSIVE: {flagged} flagged, as {result.set_p_value or 1.0:.0%} of sets without any copy have too"
     if result.counts.synthetic_not_comparable == result.counts.synthetic_images:
@@ -76,7 +77,7 @@ def _left_out(result: AuditResult) -> str:
 def _resolution(result: AuditResult) -> str:
     resolved = result.resolution
     if result.competition is not None:
-        return f"copies can be found if they are of {result.competition.least_discoveries} patients or more"
+        return f"copies can be found if they are of {plural(result.competition.least_discoveries, 'patient')} or more"
     seen = (
         "no share of copies can be found"
         if resolved.detectable_share > 1
@@ -85,13 +86,13 @@ def _resolution(result: AuditResult) -> str:
     if resolved.is_enough:
         return seen
     wanted = f"{result.settings.detectable_share:.1%}"
-    return f"{seen}; {resolved.patients_needed} more held-out patients are needed for {wanted}"
+    return f"{seen}; {wanted} takes {plural(resolved.patients_needed, 'more held-out patient')}"
 
 
 def _rates(result: AuditResult) -> list[str]:
     if result.copy_rate is None:
         return []
-    words = f"copy rate   {_rate(result.copy_rate)} of {_images(result.counts.synthetic_images)}"
+    words = f"copy rate   {_rate(result.copy_rate)} of {plural(result.counts.synthetic_images, 'image')}"
     if result.memorised_patients is not None:
         words += f"; {_rate(result.memorised_patients)} of the training patients memorised"
     return [words]
@@ -116,15 +117,15 @@ def _self_test(result: AuditResult) -> list[str]:
 
 def _duplicates(result: AuditResult) -> list[str]:
     found, repeated = result.duplicates, result.counts.train_duplicates
-    parts = [f"{repeated} training images repeat an earlier one"] if repeated else []
+    parts = [f"{plural(repeated, 'repeated training image')}"] if repeated else []
     if found is not None:
         parts += [
-            words.format(len(entries))
-            for entries, words in (
-                (found.within_training, "{} pairs of two patients look like one image"),
-                (found.with_held_out, "{} held-out images look like a training image"),
-                (found.left_out, "{} shared patients left out"),
-                (found.many_images, "{} patients have very many images"),
+            f"{plural(len(entries), what)} {words}"
+            for entries, what, words in (
+                (found.within_training, "pair", "of images of two patients that look like one"),
+                (found.with_held_out, "held-out image", "like a training image"),
+                (found.left_out, "shared patient", "left out"),
+                (found.many_images, "patient", "with very many images"),
             )
             if entries
         ]
@@ -146,11 +147,3 @@ def _pair(finding: Finding, names: Names) -> str:
         image, patient = finding.nearest_image, finding.nearest_patient
         whose = f"{names.image(image, patient)} of {names.patient(patient)}"
     return f"{plain(finding.name)} ~ {whose} ({nearness}, p = {finding.p_value:.2g})"
-
-
-def _patients(count: int) -> str:
-    return f"{count} held-out patient" if count == 1 else f"{count} held-out patients"
-
-
-def _images(count: int) -> str:
-    return f"{count} image" if count == 1 else f"{count} images"

@@ -19,6 +19,7 @@ from lichen.config import SegmentationConfig
 from lichen.errors import RunError
 from lichen.files import write_json
 from lichen.images import ImageSet, load_set
+from lichen.plurals import plural
 from lichen.quality import (
     Extractor,
     Quality,
@@ -131,7 +132,7 @@ def compare_folders(options: QualityOptions, device: torch.device, watch: Watch)
         _, shared = set_apart(images, reference.without_label_map, fingerprints(images.voxels), allowed=True)
         reference = without(reference, shared)
         if shared:
-            watch.tell(f"{len(shared)} patients of --reference are in --train too, and are left out of the reference")
+            watch.tell(f"left out of the reference, being in --train too: {plural(len(shared), 'patient')}")
     not_seen = (*NOT_SEEN, OWN_RANGE, *([LABEL_MAPS] if classes else []))
     return _compare(sets["synthetic"], reference, train, options, brought, device, watch, not_seen)
 

@@ -26,6 +26,7 @@ from lichen.images import (
 from lichen.models import autoencoder as autoencoders
 from lichen.models import denoiser as denoisers
 from lichen.models.stylegan2 import check_axes, check_size
+from lichen.plurals import plural
 from lichen.runs import RunFolder
 from lichen.watch import Watch
 
@@ -77,15 +78,17 @@ def load_parts(
         for items in parts:
             found.append(load(items, channels=found[0].voxels.shape[1] if found else None))
     skipped = (*source.skipped, *(skipped for part in found for skipped in part.skipped))
-    tell_left_out(skipped, count + len(source.skipped), "images", "summary.json lists them", watch)
+    tell_left_out(skipped, count + len(source.skipped), "image", "summary.json lists them", watch)
     return found
 
 
-def tell_left_out(skipped: Sequence[Skipped], of: int, images: str, where: str, watch: Watch) -> None:
-    """Say, if anything was left out ``of`` so many ``images``, how many, where they are listed, and why the first."""
+def tell_left_out(skipped: Sequence[Skipped], of: int, what: str, where: str, watch: Watch) -> None:
+    """Say, if anything was left out ``of`` so many of ``what``, how many, where they are listed, and why the first."""
     if skipped:
         first = skipped[0]
-        watch.tell(f"{len(skipped)} of {of} {images} left out ({where}); the first is {first.name}: {first.reason}")
+        watch.tell(
+            f"{len(skipped)} of {plural(of, what)} left out ({where}); the first is {first.name}: {first.reason}"
+        )
 
 
 def load_few(images: ImagesConfig, source: Source, size: tuple[int, ...], items: Sequence[Item]) -> ImageSet:
@@ -113,7 +116,7 @@ def _apart(data: Data, config: RunConfig, watch: Watch) -> Data:
     _, shared = set_apart(train, held_out, fingerprints(train.voxels), allowed=allowed)
     if not shared:
         return data
-    watch.tell(f"{len(shared)} held-out patients have images of training patients, and do not count as held-out")
+    watch.tell(f"{plural(len(shared), 'held-out patient')} with images of training patients: not counted as held-out")
     return replace(data, held_out=without(data.held_out, shared))
 
 

@@ -90,7 +90,7 @@ def load_samples(
 def with_left_out(images: ImageSet, source: Source, what: str, watch: Watch) -> ImageSet:
     """``images`` with all that was left out of their ``source``, when it was opened and when it was read; told."""
     skipped = (*source.skipped, *images.skipped)
-    tell_left_out(skipped, len(images.names) + len(skipped), f"{what} images", "lichen images lists them", watch)
+    tell_left_out(skipped, len(images.names) + len(skipped), f"{what} image", "lichen images lists them", watch)
     return replace(images, skipped=skipped)
 
 

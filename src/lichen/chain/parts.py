@@ -16,6 +16,7 @@ from lichen.errors import ImageError
 from lichen.images import ImageSet, Item, Skipped, Source, choose_size, nearest_class, open_source, split_by_patient
 from lichen.images.labels import background_class
 from lichen.models.segmenter import check_size, downsampling
+from lichen.plurals import plural
 from lichen.seeds import mix_seed
 from lichen.watch import Watch
 
@@ -100,9 +101,9 @@ def split_in_three(
     seed = mix_seed(images.split_seed, "validation")
     train, validation = split_by_patient(replace(source, items=rest), fraction, seed, images.patients)
     if not (train and validation and test):
-        patients = len({item.patient for item in source.items})
+        patients = plural(len({item.patient for item in source.items}), "patient")
         raise ImageError(
-            f"{source.label} has {patients} patients, of whom {images.held_out_fraction:.0%} are to be tested on; "
+            f"{source.label} has {patients}, of whom {images.held_out_fraction:.0%} are to be tested on; "
             "nobody is left for training, validation or test",
             fix=f"give at least {LEAST_PATIENTS} patients, and an --images.held-out-fraction above 0",
         )

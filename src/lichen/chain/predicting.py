@@ -34,7 +34,8 @@ from lichen.footprint import EACH_IMAGE, SYNTHESIS, TRAINING
 from lichen.images import open_source, split_by_patient
 from lichen.memory import Option, TrainingMemory, gigabytes
 from lichen.place import place_of
-from lichen.report.formats import duration, plural, whole
+from lichen.plurals import plural
+from lichen.report.formats import duration, whole
 from lichen.samplers import check_sampling
 from lichen.team import ALONE, Team
 from lichen.training.specs import DiffusionSpec

@@ -22,6 +22,7 @@ from lichen.energy import Forecast, find_meters, read_traces, total
 from lichen.errors import BudgetError
 from lichen.outlook import LEAST_SHARE
 from lichen.progress import Step
+from lichen.report import write_report
 from lichen.runs import RunFolder
 from lichen.stopping import Asked
 from lichen.team import ALONE
@@ -38,7 +39,7 @@ from lichen.watch import Watch, watching
 
 
 def segment(config: SegmentationConfig, folder: RunFolder, *, command: str, quiet: bool = False) -> dict[str, Any]:
-    """Train a segmenter in ``folder`` and test it; return the summary. Repeating it resumes.
+    """Train a segmenter in ``folder``, test it, and report; return the summary. Repeating it resumes.
 
     A budget that is reached ends the training: the best weights so far are tested, and the summary's state is "cut".
     The same with a larger budget goes on from there.
@@ -64,6 +65,7 @@ def segment(config: SegmentationConfig, folder: RunFolder, *, command: str, quie
             with watch.phase(TEST, len(parts.test.names), may_stop=False) as step:
                 scores = score(segmenter.network, parts.test, config.training, step=step)
         folder.write_summary(summarise(work, folder, parts, segmenter, outcome, scores, command))
+        write_report(folder.path)
     return folder.require_summary()
 
 

@@ -23,6 +23,7 @@ from lichen.config import SegmentationConfig, SegmenterConfig
 from lichen.errors import ConfigError, ImageError
 from lichen.images import ImageSet
 from lichen.models.segmenter import check_size, downsampling
+from lichen.plurals import plural
 from lichen.quality.dice import DiceScores
 from lichen.quality.estimates import drawn
 from lichen.seeds import mix_seed
@@ -120,7 +121,7 @@ def _choosing(patients: Sequence[str]) -> set[str]:
     everyone = sorted(set(patients), key=lambda name: (mix_seed("task", name), name))
     if len(everyone) < LEAST_PATIENTS:
         raise ImageError(
-            f"the reference images are of {len(everyone)} patients; a task takes {LEAST_PATIENTS}: "
+            f"the reference images are of {plural(len(everyone), 'patient')}; a task takes {LEAST_PATIENTS}: "
             "one to choose the weights, and others to test",
             fix="give real images of more patients with --reference",
         )

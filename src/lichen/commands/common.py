@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lichen.arguments import parse
+from lichen.errors import ConfigError
 
 if TYPE_CHECKING:
     from lichen.config import ImagesConfig, RunConfig, SegmentationConfig
@@ -28,14 +29,23 @@ def settings_of(options: type[S], arguments: list[str], name: str) -> tuple[S, R
     once for the file, once for the images, and once for all.
     """
     from lichen.config import RunConfig
-    from lichen.settings import load_settings
+    from lichen.settings import compose, fill
+    from lichen.stored import is_of_segmentation
 
     def parsed(config: RunConfig) -> S:
         sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)}
         return parse(options, name, arguments, default=options(**sections))
 
     def in_file(base: RunConfig) -> RunConfig:
-        return base if file is None else load_settings(file, base)
+        root = None if file is None else compose(file)
+        if file is None or root is None:
+            return base
+        if is_of_segmentation(root):
+            raise ConfigError(
+                f"{file} holds the settings of a segmentation; lichen {name} is about generators",
+                fix=f"lichen segment --config {shlex.quote(str(file))} says what it will take before it trains",
+            )
+        return fill(base, root, file)
 
     first = parsed(RunConfig())
     file: Path | None = first.config

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from lichen.arguments import parse
-from lichen.commands.common import settings_of_run, show
+from lichen.commands.common import settings_of_run, show, stored_settings
 from lichen.errors import RunError
 from lichen.team import joined
 
@@ -132,18 +132,19 @@ def report(arguments: list[str]) -> int:
             f"{options.run} holds a search, not a run",
             fix="repeat its lichen select command: what is finished is left alone, and its report is written anew",
         )
-    stored = settings_of_run(options.run)
+    stored = stored_settings(options.run)
     if stored is not None:
         options = parse(ReportOptions, "report", arguments, ReportOptions(options.run, carbon=stored.carbon))
     from lichen.report import write_report
     from lichen.runs import RunFolder
-    from lichen.summary import with_carbon
-    from lichen.words import in_ten_lines
+    from lichen.summary import is_segmentation, with_carbon
+    from lichen.words import in_ten_lines, segmentation_lines
 
     folder = RunFolder(options.run)
     with folder.summary_in_use():
         summary = with_carbon(folder.require_summary(), options.carbon)
-        lines = in_ten_lines(summary, folder.path)
+        in_words = segmentation_lines if is_segmentation(summary) else in_ten_lines
+        lines = in_words(summary, folder.path)
         folder.write_summary(summary)
     path = write_report(folder.path)
     show(options.json, {"report": str(path), "summary": summary}, lines)

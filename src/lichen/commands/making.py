@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lichen.arguments import parse
 from lichen.commands.common import as_typed, preset_for, say, settings_of, settings_of_run, show
+from lichen.plurals import plural
 from lichen.team import joined
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def sample(arguments: list[str]) -> int:
     how = how_drawn(spec, sampling)
     how += ", as the checkpoint was tuned" if tuned is not None and tuned.settings(sampling) == sampling else ""
     lines = [
-        f"samples  {sampling.count} synthetic images in {folder}, {drawn} of them drawn now",
+        f"samples  {plural(sampling.count, 'synthetic image')} in {folder}, {drawn} of them drawn now",
         f"by       {how}",
         f"cost     {cost or 'not measured'}",
         f"next     {shlex.join(next_command)}",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lichen.arguments import parse
 from lichen.commands.common import show
+from lichen.plurals import plural
 
 if TYPE_CHECKING:
     from lichen.chain.releasing import Release
@@ -27,8 +28,8 @@ def _in_words(done: Release) -> str:
     removed = len(done.audited.images) - len(done.audited.released)
     high = done.audited.copy_rate_high
     rows = [
-        ("verdict", f"{done.audited.verdict}, over {len(done.audited.images)} images"),
-        ("passed", f"{len(done.audited.released)} images; {removed} stay back"),
+        ("verdict", f"{done.audited.verdict}, over {plural(len(done.audited.images), 'image')}"),
+        ("passed", f"{plural(len(done.audited.released), 'image')}; {removed} stay back"),
         ("copies", "not bounded" if high is None else f"at most {high:.1%} of what passed"),
     ]
     if done.second is not None:

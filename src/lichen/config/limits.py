@@ -55,11 +55,12 @@ class EnergyBudgetConfig:
     energy_kwh: float | None = None
     """Kilowatt-hours of the computer itself."""
 
-    def __post_init__(self) -> None:
+    def check(self, option: str) -> None:
+        """Raise ConfigError for what is no limit; ``option`` is what it was given as, for each or for all."""
         for name in ("carbon_g", "energy_kwh"):
             value = getattr(self, name)
             if value is not None:
-                positive(f"budget.{name.replace('_', '-')}", value)
+                positive(f"{option}.{name.replace('_', '-')}", value)
 
     def __bool__(self) -> bool:
         return self.carbon_g is not None or self.energy_kwh is not None

@@ -21,6 +21,7 @@ from lichen.images.dicom_series import Stack, stack_affine, stacks
 from lichen.images.orient import turned_geometry, turned_to_ras
 from lichen.images.pseudonyms import Pseudonym, pseudonyms
 from lichen.images.types import Geometry, Image, Item, Skipped, Source
+from lichen.plurals import plural
 
 
 def open_dicom(folder: Path, files: Sequence[Path], *, skip_bad: bool = False) -> Source:
@@ -154,4 +155,4 @@ def _usual_dims(found: Sequence[Stack]) -> int:
 def _note(found: Sequence[Stack]) -> str:
     nameless = sum(stack.patient == NOBODY for stack in found)
     words = "DICOM: patients are keyed pseudonyms of PatientID"
-    return f"{words}; {nameless} images have none and count as one patient" if nameless else words
+    return f"{words}; those without one ({plural(nameless, 'image')}) count as one patient" if nameless else words

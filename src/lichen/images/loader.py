@@ -22,6 +22,7 @@ from lichen.images.labels import background_class, spread
 from lichen.images.normalise import normalise, window_ranges
 from lichen.images.size import wrong_axes
 from lichen.images.types import Image, ImageSet, Item, Skipped
+from lichen.plurals import plural
 from lichen.progress import Step, silent
 
 CACHE_FOLDER = "patient-images-cache"
@@ -159,7 +160,9 @@ def _peek(items: Sequence[Item], recipe: _Recipe) -> dict[int, Image]:
         if len(peeked) == MOST_PEEKED:
             break
     if not peeked:
-        raise ImageError(f"none of {len(items)} images can be used; the first: {reason}", fix="export them again")
+        raise ImageError(
+            f"none of {plural(len(items), 'image')} can be used; the first: {reason}", fix="export them again"
+        )
     return peeked
 
 
@@ -190,7 +193,9 @@ def _fill(
             beside = f"{item.name} has"
         step(1)
     if not affines:
-        raise ImageError(f"none of {len(items)} images can be used; the first: {bad[0][1]}", fix="export them again")
+        raise ImageError(
+            f"none of {plural(len(items), 'image')} can be used; the first: {bad[0][1]}", fix="export them again"
+        )
     return _Filled(np.median(affines, axis=0), tuple(bad))
 
 

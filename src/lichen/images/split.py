@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from lichen.errors import ImageError
 from lichen.images.types import ImageSet, Item, Source
+from lichen.plurals import plural
 from lichen.seeds import mix_seed
 
 
@@ -33,8 +34,8 @@ def split_by_patient(
     held_out, to_train_on = set(patients[:count]), patients[count:]
     if patients_wanted is not None and patients_wanted > len(to_train_on):
         raise ImageError(
-            f"images.patients is {patients_wanted}; {source.label} has {len(to_train_on)} patients to train on "
-            f"beside {len(held_out)} held out",
+            f"images.patients is {patients_wanted}; {source.label} has {plural(len(to_train_on), 'patient')} to train "
+            f"on beside {len(held_out)} held out",
             fix=f"set --images.patients to at most {len(to_train_on)}, or lower --images.held-out-fraction",
         )
     train = set(to_train_on if patients_wanted is None else to_train_on[-patients_wanted:])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from lichen.errors import AuditError
+from lichen.plurals import plural
 from lichen.seeds import mix_seed
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def require_patients(what: str, *sets: NDArray[np.int64], least: int = LEAST_PAT
     for patients in sets:
         if (found := len(np.unique(patients))) < least:
             raise AuditError(
-                f"{what} of sets of {sizes} images: the one of {len(patients)} images has {found} patients; "
-                f"it takes {least}",
+                f"{what} of sets of {sizes} images: the one of {plural(len(patients), 'image')} has "
+                f"{plural(found, 'patient')}; it takes {least}",
                 fix="give more images of different patients",
             )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lichen.errors import AuditError
+from lichen.plurals import plural
 from lichen.progress import Step, silent
 from lichen.quality.estimates import LEAST_PATIENTS, Interval, drawn, most_pairs
 from lichen.quality.extractors import Classifier, Extractor
@@ -138,7 +139,8 @@ def measure_quality(
     for images, patients in ((synthetic, len(synthetic.names)), (reference, len(set(reference.patients)))):
         if patients < LEAST_PATIENTS:
             raise AuditError(
-                f"{len(images.names)} images of {patients} patients are too few to measure quality with",
+                "too few to measure quality with: "
+                f"{plural(len(images.names), 'image')} of {plural(patients, 'patient')}",
                 fix=f"give images of at least {LEAST_PATIENTS} patients in each set",
             )
     figures = [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lichen.errors import AuditError
+from lichen.plurals import plural
 from lichen.quality.estimates import SUBSETS, Estimate
 from lichen.quality.kernel import polynomial_kernel
 from lichen.quality.scaling import standardisation
@@ -37,7 +38,7 @@ def scaling(reference: NDArray[np.float64]) -> Callable[[NDArray[np.float64]], N
     """
     if len(reference) < LEAST_IMAGES:
         raise AuditError(
-            f"{len(reference)} images are too few to tell samplers apart", fix=f"take at least {LEAST_IMAGES}"
+            f"too few to tell samplers apart: {plural(len(reference), 'image')}", fix=f"take at least {LEAST_IMAGES}"
         )
     scaled = standardisation(reference)
     if scaled is None:

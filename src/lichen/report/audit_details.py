@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from lichen.plurals import plural
 from lichen.report.evidence import Facts
-from lichen.report.formats import NOT_RECORDED, figure, plural, whole
+from lichen.report.formats import NOT_RECORDED, figure, whole
 from lichen.report.histogram import Series, histograms, mini_bar
 
 MOST_PAIRS = 50

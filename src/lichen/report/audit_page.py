@@ -7,9 +7,10 @@ from pathlib import Path
 
 from lichen.errors import AuditError
 from lichen.files import sha256_of, write_text
+from lichen.plurals import plural
 from lichen.report.audit_details import Rows, rate_words, share_words
 from lichen.report.evidence import Facts, read_document
-from lichen.report.formats import NOT_RECORDED, plural, rows_of, whole
+from lichen.report.formats import NOT_RECORDED, rows_of, whole
 from lichen.report.templates import render
 from lichen.report.verdict import AuditSection, audit_section
 

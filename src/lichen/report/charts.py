@@ -6,14 +6,14 @@ own word, never data. Figures are drawn 420 units wide, so that type stays reada
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from markupsafe import Markup
 
 from lichen.report.formats import Span, Unit
-from lichen.report.scales import Scale, bar_scale, line_scale, tick_label
+from lichen.report.scales import Scale, bar_scale, interval_scale, line_scale, tick_label
 
 Kind = Literal["counter", "polled", "estimated", "range"]
 """How a bar's figure came about; what is estimated is hatched and dashed, so that it never looks measured."""
@@ -132,15 +132,21 @@ def line_chart(
     x_axis: str,
     y_axis: str,
     level: tuple[float, str] | None = None,
+    best: tuple[float, float, str] | None = None,
+    end: tuple[float, str] | None = None,
+    is_share: bool = False,
 ) -> Markup:
     """One curve through ``points`` (x, y), x ascending; y is logarithmic where it spans more than a decade.
 
-    ``level`` is a y to hold the curve against, and what it is.
+    ``level`` is a y to hold the curve against, ``best`` a point (x, y) on it and ``end`` the x at which it ended, each
+    with what it is. ``is_share``: y lies between 0 and 1, and is never logarithmic.
     """
     left, right, top, bottom = 48.0, WIDTH - 14, 26.0, _LINE_HEIGHT - 42
     kept = _thin(points)
-    x_scale = bar_scale(max(x for x, _ in kept), left, right)
-    y_scale = line_scale([y for _, y in kept] + ([] if level is None else [level[0]]), bottom, top)
+    x_scale = bar_scale(max([x for x, _ in kept] + ([] if end is None else [end[0]])), left, right)
+    y_scale = (interval_scale if is_share else line_scale)(
+        [y for _, y in kept] + ([] if level is None else [level[0]]), bottom, top
+    )
     body = []
     for tick in y_scale.ticks:
         body.append(line("grid", left, y_scale(tick), right, y_scale(tick)))
@@ -154,16 +160,32 @@ def line_chart(
         body.append(text("level-label", left + 4, y_scale(level[0]) - 5, level[1], "start"))
     path = "M" + "L".join(f"{x_scale(x):.1f} {y_scale(y):.1f}" for x, y in kept)
     body.append(Markup('<path class="curve" d="{}"/>').format(path))
+    if end is not None:
+        body.append(line("level", x_scale(end[0]), top, x_scale(end[0]), bottom))
+        body.append(text("level-label", x_scale(end[0]) - 5, bottom - 6, end[1], "end"))
+    if best is not None:
+        body.extend(_best(x_scale(best[0]), y_scale(best[1]), best[2], top))
     last_x, last_y = kept[-1]
-    body.append(
-        Markup('<circle class="curve-end" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(x_scale(last_x), y_scale(last_y))
-    )
-    label_y = y_scale(last_y) + (-9 if y_scale(last_y) > top + 12 else 18)
-    body.append(text("curve-label", x_scale(last_x) + 4, label_y, tick_label(float(f"{last_y:.3g}")), "end"))
+    if best is None or best[:2] != (last_x, last_y):
+        body.extend(_last(x_scale(last_x), y_scale(last_y), last_y, top, is_below=best is not None))
     kind = "log scale" if y_scale.is_log else "linear scale"
     body.append(text("axis-title", 0, 11, f"{y_axis} ({kind})", "start"))
     body.append(text("axis-title", right, _LINE_HEIGHT - 6, x_axis, "end"))
     return figure_of(name, title, description, _LINE_HEIGHT, body)
+
+
+def _best(x: float, y: float, words: str, top: float) -> Iterator[Markup]:
+    """A ring, and above it what it is."""
+    yield Markup('<circle class="curve-best" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(x, y)
+    anchor = "start" if x < WIDTH / 4 else "end" if x > WIDTH * 3 / 4 else "middle"
+    yield text("curve-label", x, y - 10 if y > top + 14 else y + 20, words, anchor)
+
+
+def _last(x: float, y: float, value: float, top: float, *, is_below: bool) -> Iterator[Markup]:
+    """A dot, and beside it its figure; below, where that of the best, which is never lower, may stand above."""
+    yield Markup('<circle class="curve-end" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(x, y)
+    label_y = y + (-9 if y > top + 12 and not is_below else 18)
+    yield text("curve-label", x + 4, label_y, tick_label(float(f"{value:.3g}")), "end")
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from lichen.plurals import plural
 from lichen.report.charts import line_chart
 from lichen.report.evidence import Facts
-from lichen.report.formats import figure, plural
+from lichen.report.formats import figure
 
 _TITLES = {"autoencoder": "Autoencoder", "diffusion": "Diffusion"}
 _GAME = {

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lichen.carbon.words import MONTHS
+from lichen.plurals import plural
 from lichen.report.evidence import Facts
-from lichen.report.formats import GRAMS, NOT_MEASURED, NOT_RECORDED, plain_span, plural, rows_of, span_words, whole
+from lichen.report.formats import GRAMS, NOT_MEASURED, NOT_RECORDED, plain_span, rows_of, span_words, whole
 from lichen.report.templates import render
 
 Rows = tuple[tuple[str, ...], ...]

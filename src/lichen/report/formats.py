@@ -117,12 +117,6 @@ def whole(value: float | None) -> str:
     return NOT_RECORDED if value is None else f"{value:,.0f}"
 
 
-def plural(number: float, noun: str) -> str:
-    """``1 image``, ``2 images``, ``2 copies``."""
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number:,.0f} {noun if number == 1 else many}"
-
-
 def shape(sizes: tuple[float, ...]) -> str:
     """``64 × 64``."""
     return " × ".join(f"{size:g}" for size in sizes) or NOT_RECORDED

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lichen.files import sha256_of
+from lichen.plurals import plural
 from lichen.report.evidence import Facts, read_document
 from lichen.report.thumbnails import Thumbnail, ThumbnailError, thumbnail
 from lichen.report.verdict import Finding
@@ -120,7 +121,7 @@ def _shown(path: Path) -> Tile:
 
 
 def _why_unaudited(count: int) -> str:
-    there = f"The run folder holds {count:,} synthetic image{'s' * (count != 1)}. " if count else ""
+    there = f"The run folder holds {plural(count, 'synthetic image')}. " if count else ""
     return (
         f"{there}None is shown, because no audit has looked at them: a synthetic image may be a copy of a training "
         "image, and then it is an image of a patient. Audit them, and they appear here."

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from lichen.errors import RunError
-from lichen.files import sha256_of, write_text
+from lichen.files import write_text
+from lichen.plurals import plural
 from lichen.report.cost import CostSection, cost_section
 from lichen.report.curves import Curve, curves_section
 from lichen.report.evidence import Document, Facts, read_document, read_text
 from lichen.report.forecast import ForecastSection, forecast_section
-from lichen.report.formats import NOT_RECORDED, figure, plural, rows_of, shape, whole
+from lichen.report.formats import NOT_RECORDED, shape, whole
 from lichen.report.gallery import Gallery, gallery
+from lichen.report.run_words import Rows, compact, counted, finished_words, hashes, of_patients, provenance_rows
+from lichen.report.segmentation_page import segmentation_page
 from lichen.report.templates import render
 from lichen.report.verdict import AuditSection, audit_section
 from lichen.report.whatif_panel import Panel, whatif_panel
 from lichen.runs import read_log
 
-Rows = tuple[tuple[str, str], ...]
-
 _KINDS = {"diffusion": "diffusion", "stylegan2": "StyleGAN2 with adaptive discriminator augmentation"}
 _SPACES = {"latent": "latents of the autoencoder", "pixel": "the voxels themselves, without an autoencoder"}
-_BOUND_FILES = ("summary.json", "config.yaml", "log.jsonl", "audit/audit.json")
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,16 @@ def write_report(run_dir: Path) -> Path:
     """
     if not run_dir.is_dir():
         raise RunError(f"{run_dir} is no folder", fix="give the folder of a run, e.g. one that `lichen runs` lists")
-    path = run_dir / "report.html"
-    write_text(path, render("report.html", page=_gather(run_dir)))
+    path, summary = run_dir / "report.html", read_document(run_dir / "summary.json")
+    if summary.facts.text("task") == "segmentation":
+        html = render("segmentation.html", page=segmentation_page(run_dir, summary.facts))
+    else:
+        html = render("report.html", page=_gather(run_dir, summary))
+    write_text(path, html)
     return path
 
 
-def _gather(run_dir: Path) -> Page:
-    summary = read_document(run_dir / "summary.json")
+def _gather(run_dir: Path, summary: Document) -> Page:
     facts, audit = summary.facts, audit_section(read_document(run_dir / "audit" / "audit.json"))
     cost = cost_section(facts.at("energy"), facts.at("carbon"))
     label = facts.text("label")
@@ -85,8 +87,8 @@ def _gather(run_dir: Path) -> Page:
         curves=curves_section(read_log(run_dir / "log.jsonl")),
         audit=audit,
         gallery=gallery(run_dir / "samples", audit.findings, audit.generator_sha256),
-        provenance=_provenance(facts),
-        hashes=_hashes(run_dir),
+        provenance=provenance_rows(facts),
+        hashes=hashes(run_dir),
         config=read_text(run_dir / "config.yaml"),
     )
 
@@ -94,17 +96,7 @@ def _gather(run_dir: Path) -> Page:
 def _subtitle(facts: Facts) -> str:
     is_phantom = facts.flag("is_phantom")
     images = "" if is_phantom is None else " of built-in phantoms: no patients" if is_phantom else " of medical images"
-    finished = facts.text("finished_at")
-    return f"A generative model{images}" + (f" · finished {_moment(finished)}" if finished else "")
-
-
-def _moment(text: str) -> str:
-    """``2026-01-01 00:00 UTC``; a text that is no moment stays as it is."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if moment.tzinfo else text
-    except (ValueError, OverflowError):
-        return text
+    return f"A generative model{images}{finished_words(facts)}"
 
 
 def _notices(summary: Document) -> tuple[str, ...]:
@@ -129,10 +121,10 @@ def _cards(facts: Facts, cost: CostSection) -> tuple[tuple[str, str, str], ...]:
     if not how and truncation is not None:
         how = f"one pass each, truncation {truncation:g}"
     return (
-        ("Trained on", _counted(images.number("train_images"), "image"), _patients(images, "train_patients")),
-        ("Held out", _counted(images.number("held_out_images"), "image"), _patients(images, "held_out_patients")),
-        ("Model", NOT_RECORDED if parameters is None else f"{_compact(parameters)} parameters", _about_model(model)),
-        ("Made", _counted(sampling.number("count"), "image"), how),
+        ("Trained on", counted(images.number("train_images"), "image"), of_patients(images, "train_patients")),
+        ("Held out", counted(images.number("held_out_images"), "image"), of_patients(images, "held_out_patients")),
+        ("Model", NOT_RECORDED if parameters is None else f"{compact(parameters)} parameters", _about_model(model)),
+        ("Made", counted(sampling.number("count"), "image"), how),
         ("Time", cost.total.time, "all phases"),
         ("Per released image", cost.per_image, "CO₂e of the whole run"),
     )
@@ -143,8 +135,8 @@ def _was_run(facts: Facts) -> tuple[tuple[str, Rows], ...]:
     images, model, sampling = facts.at("images"), facts.at("model"), facts.at("sampling")
     sampler = " · ".join(filter(None, (sampling.text("sampler"), sampling.text("schedule"))))
     channels, *grid = images.numbers("shape") or (0,)
-    training = f"{whole(images.number('train_images'))} images {_patients(images, 'train_patients')}"
-    held_out = f"{whole(images.number('held_out_images'))} images {_patients(images, 'held_out_patients')}"
+    training = f"{counted(images.number('train_images'), 'image')} {of_patients(images, 'train_patients')}"
+    held_out = f"{counted(images.number('held_out_images'), 'image')} {of_patients(images, 'held_out_patients')}"
     tables = {
         "Images and what was made of them": (
             ("Images", facts.text("label") or NOT_RECORDED),
@@ -209,36 +201,9 @@ def _estimate(facts: Facts) -> str:
     return _plain(facts.number("value")) + (f" ± {_plain(error)} (standard error)" if error is not None else "")
 
 
-def _provenance(facts: Facts) -> Rows:
-    version = facts.text("lichen")
-    rows = [("lichen", version)] if version else []
-    if finished := facts.text("finished_at"):
-        rows.append(("Finished", finished))
-    rows += rows_of(facts.at("provenance"))
-    if checkpoint := facts.text("sampling", "checkpoint_sha256"):
-        rows.append(("Checkpoint SHA-256", checkpoint))
-    return tuple(rows)
-
-
-def _hashes(run_dir: Path) -> Rows:
-    """(file, SHA-256) of what the page was drawn from: whoever holds the files can tell that they are the same."""
-    return tuple((name, sha256_of(run_dir / name)) for name in _BOUND_FILES if (run_dir / name).is_file())
-
-
 def _sum(numbers: Iterable[float | None]) -> float | None:
     known = [number for number in numbers if number is not None]
     return sum(known) if known else None
-
-
-def _counted(number: float | None, noun: str) -> str:
-    return NOT_RECORDED if number is None else plural(number, noun)
-
-
-def _patients(images: Facts, key: str) -> str:
-    if images.flag("patients_known") is False:
-        return "patients unknown"
-    number = images.number(key)
-    return "" if number is None else f"of {plural(number, 'patient')}"
 
 
 def _about_model(model: Facts) -> str:
@@ -252,10 +217,3 @@ def _about_model(model: Facts) -> str:
 
 def _plain(number: float | None) -> str:
     return NOT_RECORDED if number is None else f"{number:.3g}"
-
-
-def _compact(number: float) -> str:
-    for symbol, size in (("billion", 1e9), ("million", 1e6)):
-        if number >= size:
-            return f"{figure(number / size)} {symbol}"
-    return whole(number)

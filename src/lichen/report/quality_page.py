@@ -10,13 +10,14 @@ from markupsafe import Markup
 
 from lichen.errors import AuditError
 from lichen.files import sha256_of, write_text
+from lichen.plurals import plural
 from lichen.report.dots import Dot, dot_chart, dot_swatch
 from lichen.report.evidence import Facts, read_document
-from lichen.report.formats import NOT_RECORDED, plural, rows_of, shape, whole
+from lichen.report.formats import NOT_RECORDED, rows_of, shape, whole
 from lichen.report.quality_words import FIGURES, FINDINGS, lacking_words, reading_words
+from lichen.report.run_words import Rows, counted
+from lichen.report.task_section import TaskSection, task_section
 from lichen.report.templates import render
-
-Rows = tuple[tuple[str, str], ...]
 
 _LEGEND = (
     ("band", "between real images, with interval"),
@@ -58,6 +59,7 @@ class QualityPage:
     summary: str
     cards: tuple[tuple[str, str, str], ...]
     panels: tuple[Panel, ...]
+    task: TaskSection | None
     legend: tuple[tuple[Markup, str], ...]
     lacking: str
     """Which figures there are not, and why."""
@@ -90,6 +92,7 @@ def write_quality_report(quality_json: Path) -> Path:
         summary=_summary(figures, facts.text("real_from")),
         cards=_cards(facts, figures),
         panels=panels,
+        task=task_section(facts.at("task")),
         legend=tuple((dot_swatch(kind), words) for kind, words in _LEGEND),
         lacking=lacking_words({figure.text("name") or "" for figure in figures}),
         has_other_sizes=any(row.synthetic != row.matched for panel in panels for row in panel.rows),
@@ -137,21 +140,17 @@ def _cards(facts: Facts, figures: tuple[Facts, ...]) -> tuple[tuple[str, str, st
     most = max((number for number in used if number is not None), default=None)
     pool = "of half of the reference"
     if train is not None:
-        pool = f"of {whole(train)} of {whole(counts.number('train_patients'))} training patients"
+        pool = f"of {whole(train)} of {counted(counts.number('train_patients'), 'training patient')}"
     return (
-        ("Synthetic", _counted(counts.number("synthetic_images")), ""),
+        ("Synthetic", counted(counts.number("synthetic_images"), "image"), ""),
         (
             "Reference",
-            _counted(counts.number("reference_images")),
-            f"of {whole(counts.number('reference_patients'))} patients",
+            counted(counts.number("reference_images"), "image"),
+            f"of {counted(counts.number('reference_patients'), 'patient')}",
         ),
-        ("Yardstick", _counted(most), pool),
+        ("Yardstick", counted(most, "image"), pool),
         ("Grid", shape(tuple(grid)), plural(channels, "channel") if channels else ""),
     )
-
-
-def _counted(number: float | None) -> str:
-    return NOT_RECORDED if number is None else plural(number, "image")
 
 
 def _panels(figures: tuple[Facts, ...], about: dict[str, str]) -> tuple[Panel, ...]:

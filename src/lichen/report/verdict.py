@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from lichen.plurals import plural
 from lichen.report.audit_details import Details, audit_details, pseudonym, rate_words
 from lichen.report.evidence import Document, Facts
-from lichen.report.formats import NOT_RECORDED, figure, plural, whole
+from lichen.report.formats import NOT_RECORDED, figure, whole
 from lichen.skipped import SETS, skipped_words
 
 Tone = Literal["good", "bad", "unsure"]

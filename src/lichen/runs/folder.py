@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lichen.errors import RunError
-from lichen.files import partial_files, write_json, write_text
+from lichen.files import make_folder, partial_files, write_json, write_text
 from lichen.runs.log import append_line
 
 
@@ -103,7 +103,7 @@ class RunFolder:
         The lock belongs to the open file, so the system lets go of it however the process ends.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise RunError(
@@ -157,7 +157,9 @@ class RunFolder:
         """The summary; a ``RunError`` where there is none."""
         summary = self.read_summary()
         if summary is None:
-            state = "holds no finished run" if self.path.is_dir() else "does not exist"
+            state = "does not exist"
+            if self.path.exists():
+                state = "holds no finished run" if self.path.is_dir() else "is a file, and not a run folder"
             raise RunError(f"{self.path} {state}", fix="repeat its lichen run command, or give another folder")
         return summary
 
@@ -176,7 +178,7 @@ class RunFolder:
         """The summary, or None where the run has none yet."""
         try:
             found = json.loads(self.summary.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise RunError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lichen.report.formats import figure, plural
+from lichen.plurals import plural
+from lichen.report.formats import figure
 from lichen.searching.gathered import Results
 from lichen.searching.wording import (
     QUALITIES,

@@ -16,10 +16,10 @@ from lichen.errors import CarbonError, ConfigError
 from lichen.footprint import SYNTHESIS, TRAINING
 from lichen.outlook import LEAST_SHARE, Seen, expected_of_training
 from lichen.plans import plan_of
+from lichen.plurals import plural
 from lichen.presets import PresetName, load_preset
 from lichen.processes import lichen_command
 from lichen.quality.estimates import LEAST_COMPARED, LEAST_PATIENTS, Estimate
-from lichen.report.formats import plural
 from lichen.runs import RunFolder, read_log
 from lichen.searching.tasks import LEAST_S, NOTHING, Expected, Findings, energy_of, joules, of, phases_in, range_of
 from lichen.selection.types import CurvePoint, Measured

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from lichen.errors import DependencyError, RunError
+from lichen.files import make_folder
 from lichen.searching.definition import Choices, Search, Span
 from lichen.searching.gathered import DIRECTIONS
 from lichen.searching.points import Point, places_of, text_of
@@ -40,7 +41,7 @@ class Journal:
         self._limits = terms.limits(search)
         self._constraints: dict[int, tuple[float, ...]] = {}
         self._optuna = _optuna()
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         higher = "maximize" if DIRECTIONS[search.quality] == "higher" else "minimize"
         with _quiet(self._optuna), my_turn(home):
             storage = self._optuna.storages.JournalStorage(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lichen.report.formats import plural
+from lichen.plurals import plural
 from lichen.searching.gathered import Results
 from lichen.searching.wording import where_words
 

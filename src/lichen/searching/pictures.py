@@ -7,7 +7,8 @@ from statistics import fmean
 from typing import Literal
 
 from lichen.carbon import Range
-from lichen.report.formats import GRAMS, JOULES, WATT_HOURS, Span, Unit, plural, quantity, unit_for
+from lichen.plurals import plural
+from lichen.report.formats import GRAMS, JOULES, WATT_HOURS, Span, Unit, quantity, unit_for
 from lichen.report.levels import Series, levels_chart
 from lichen.report.paths import Path, paths_chart
 from lichen.report.scatter import Kind, Mark, Row, scatter_chart

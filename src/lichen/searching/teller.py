@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from lichen.carbon import Range, energy_text, grams, grams_text, number
-from lichen.report.formats import duration, plural
+from lichen.plurals import plural
+from lichen.report.formats import duration
 from lichen.searching.definition import QualityName
 from lichen.searching.terms import Terms
 from lichen.selection.types import Candidate

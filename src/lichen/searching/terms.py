@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-from lichen.budget import Budget
+from lichen.budget import check_grams
 from lichen.carbon import J_PER_KWH, Intensity, grams
-from lichen.config import BudgetConfig, CarbonConfig, EnergyBudgetConfig
+from lichen.config import CarbonConfig, EnergyBudgetConfig
 from lichen.errors import ConfigError
 from lichen.place import place_of
 from lichen.searching.definition import Method, Search
@@ -46,8 +46,9 @@ class Terms:
             raise ConfigError(f"processes is {self.at_once}; it must be at least 1", fix="give --processes 1 or more")
         if self.converge and not self.budget:
             raise ConfigError("there is no budget to converge beyond", fix="add e.g. --budget.carbon-g 100")
-        for budget in (self.budget, self.search_budget):
-            Budget(BudgetConfig(**asdict(budget)), self.place, self.carbon.pue)
+        for option, budget in (("budget", self.budget), ("search-budget", self.search_budget)):
+            budget.check(option)
+            check_grams(option, budget.carbon_g, self.place)
 
     @property
     def trains_all(self) -> bool:

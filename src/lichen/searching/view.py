@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lichen.carbon.words import printable
-from lichen.report.formats import plural
+from lichen.plurals import plural
 from lichen.report.standalone import Picture
 from lichen.searching.answering import answer, answers
 from lichen.searching.gathered import Results

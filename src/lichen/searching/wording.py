@@ -14,7 +14,8 @@ from lichen.carbon import (
     number,
     place_text,
 )
-from lichen.report.formats import figure, plural
+from lichen.plurals import plural
+from lichen.report.formats import figure
 from lichen.searching.definition import QualityName
 from lichen.searching.gathered import Results
 from lichen.selection.facts import middle

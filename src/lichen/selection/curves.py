@@ -10,7 +10,7 @@ parametric families is that of Domhan, Springenberg and Hutter (IJCAI 2015), who
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,8 +42,14 @@ TRUST = 0.5
 """Power that the evidence is raised to: real curves have no shape of these, and the plain evidence would soon be sure
 of the least wrong one (a power posterior, Holmes and Walker 2017)."""
 
+MOST_CURVES = 10_000
+"""Curves whose answer is kept: each decision asks again for all that run or were stopped, and a search has no more
+candidates. The draws of so many take 41 MB; what lives longer, such as a replay of policies, forgets the oldest."""
+MOST_SETS = 256
+"""Sets of finished curves whose shapes are kept: one grows by a curve at a time; replays have a few side by side."""
 
-@cache
+
+@lru_cache(MOST_SETS)
 def shapes_of(curves: tuple[tuple[CurvePoint, ...], ...]) -> Floats:
     """How probable each shape (K,) is for one more curve, after finished ``curves`` of similar trainings.
 
@@ -55,14 +61,14 @@ def shapes_of(curves: tuple[tuple[CurvePoint, ...], ...]) -> Floats:
     return np.asarray(total / (SILENT + len(said)), dtype=np.float64)
 
 
-@cache
+@lru_cache(MOST_CURVES)
 def _said(curve: tuple[CurvePoint, ...]) -> Floats:
     t, y = _scaled(curve, curve[-1].spent_j)
     weights, *_ = _posteriors(t, y, shapes_of(()))
     return np.asarray(weights.reshape(-1, len(NOISES)).sum(1))
 
 
-@cache
+@lru_cache(MOST_CURVES)
 def final_quality(
     curve: tuple[CurvePoint, ...], whole_j: float, like: tuple[tuple[CurvePoint, ...], ...] = ()
 ) -> Floats | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lichen.energy import Energy, Interval
 from lichen.files import write_json
-from lichen.report.formats import plural
+from lichen.plurals import plural
 from lichen.settings import dump_settings, from_plain
 from lichen.studies.cells import Cell
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lichen.carbon import energy_range_text, energy_text, grams_range_text, grams_text, place_text
-from lichen.report.formats import JOULES, WATT_HOURS, Span, Unit, duration, figure, plural, unit_for
+from lichen.plurals import plural
+from lichen.report.formats import JOULES, WATT_HOURS, Span, Unit, duration, figure, unit_for
 from lichen.report.levels import Series, levels_chart
 from lichen.report.standalone import Picture, charts_file
 from lichen.statistics import Interval

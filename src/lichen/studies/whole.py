@@ -10,8 +10,9 @@ from lichen.carbon import energy_range_text, energy_text, grams, grams_range_tex
 from lichen.config import CarbonConfig, RunConfig
 from lichen.energy import NO_READING, Energy
 from lichen.errors import RunError
-from lichen.files import write_text
+from lichen.files import make_folder, write_text
 from lichen.place import place_of
+from lichen.plurals import plural
 from lichen.report.formats import duration
 from lichen.runs import RunFolder
 from lichen.studies.cells import Cell, cells_of
@@ -46,6 +47,7 @@ def run_study(
     at_once = 1 if study.kind == "forecast" else at_once  # probes side by side would slow each other
     cells = cells_of(study, size, data, RunConfig(carbon=carbon))
     jobs = [Job(cell, study.kind, home) for cell in cells]
+    make_folder(home)
     left = [job for job in jobs if not job.is_finished()]
     write_text(home / "definition.yaml", study.path.read_text(encoding="utf-8"))
     expected: dict[str, Expected] = {}
@@ -86,7 +88,7 @@ class _Teller(Lines):
     def begin(self, left: dict[str, Expected | None], at_once: int, carbon: CarbonConfig) -> None:
         self._left, self._at_once, self._carbon = dict(left), at_once, carbon
         if left and self._done:
-            self.tell(f"{self._done} of {self._runs} runs are there already")
+            self.tell(f"{self._done} of {plural(self._runs, 'run')} there already")
 
     def ended(self, found: Ended) -> None:
         name = found.job.cell.name
@@ -145,7 +147,7 @@ def _grams_words(energy: Energy, carbon: CarbonConfig) -> str:
 def _plan_words(expected: Mapping[str, Expected], left: list[Cell], carbon: CarbonConfig) -> str:
     ahead = total([expected[cell.name] for cell in left])
     time_s, energy = ahead.duration_s, ahead.energy
-    words = f"{len(left)} runs to do, one after the other {duration(time_s.estimate)} "
+    words = f"{plural(len(left), 'run')} to do, one after the other {duration(time_s.estimate)} "
     words += f"({duration(time_s.low)} to {duration(time_s.high)})"
     bounds_j = energy.bounds_j()
     if bounds_j is not None and energy.energy_j:
