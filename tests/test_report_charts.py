@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lichen.report.charts import Bar, Part, bar_chart, line_chart
 from lichen.report.evidence import Facts
 from lichen.report.formats import GRAMS, JOULES, WATT_HOURS, Span, Unit, duration, figure, span_words
+from lichen.report.levels import Series, levels_chart
 from lichen.report.scales import bar_scale, line_scale, tick_label
 
 
@@ -169,3 +170,12 @@ def test_what_is_no_finite_number_is_no_number(value: object) -> None:
 def test_only_true_and_false_are_flags(value: object) -> None:
     assert Facts({"x": value}).flag("x") is None
     assert Facts({"x": False}).flag("x") is False
+
+
+@pytest.mark.parametrize(("levels", "lines"), [(("4", "8.5", "1000"), 1), (("none", "bf16"), 0)])
+def test_points_are_joined_over_numbers_and_not_over_words(levels: tuple[str, ...], lines: int) -> None:
+    points = tuple((level, Span(1.0, 2.0, 3.0)) for level in levels)
+    said = {"title": "", "description": "", "x_axis": "", "y_axis": ""}
+    svg = levels_chart([Series("one", points)], levels, name="x", unit=GRAMS[0], **said)
+    assert str(svg).count('<path class="series ') == lines
+    assert str(svg).count('class="spread ') == 3 * len(levels)

@@ -1,7 +1,8 @@
-"""Figures over the levels of something, with intervals: one line for each of a few things that are compared."""
+"""Figures over the levels of something, with intervals, for each of a few things that are compared."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ MOST_SERIES = 5
 
 @dataclass(frozen=True)
 class Series:
-    """One line: at each level a figure with its interval, in base units; a level may lack."""
+    """One of what is compared: at each level a figure with its interval, in base units; a level may lack."""
 
     label: str
     points: tuple[tuple[str, Span], ...]
@@ -40,8 +41,9 @@ def levels_chart(
     y_axis: str,
     unit: Unit,
 ) -> Markup:
-    """Points with whiskers over ``levels``, evenly spaced, joined to a line for each of ``series``.
+    """Points with whiskers over ``levels``, evenly spaced, for each of ``series``; joined where the levels are numbers.
 
+    Words have no order that a line could follow.
     The axis is logarithmic where all that is drawn is positive and spans more than a decade.
     """
     values = [end / unit.size for one in series for _, span in one.points for end in _ends(span)]
@@ -49,6 +51,7 @@ def levels_chart(
     top, bottom = key_height + 26.0, key_height + 26.0 + _PLOT
     scale = line_scale(values or [0.0, 1.0], bottom, top)
     step = (WIDTH - _LEFT - _RIGHT) / max(len(levels), 1)
+    are_numbers = all(_is_number(level) for level in levels)
     body = [*key]
     for tick in scale.ticks:
         body.append(line("grid", _LEFT, scale(tick), WIDTH - _RIGHT, scale(tick)))
@@ -61,7 +64,7 @@ def levels_chart(
         middle = {level: _LEFT + step * (at + 0.5) + shift for at, level in enumerate(levels)}
         drawn = [(middle[level], span) for level, span in one.points]
         path = "L".join(f"{x:.1f} {scale((span.estimate or 0.0) / unit.size):.1f}" for x, span in drawn)
-        if len(drawn) > 1:
+        if len(drawn) > 1 and are_numbers:
             body.append(Markup('<path class="series series-{}" d="M{}"/>').format(number % MOST_SERIES, path))
         for x, span in drawn:
             low, estimate, high = (None if end is None else scale(end / unit.size) for end in _three(span))
@@ -102,6 +105,13 @@ def marker(number: int, x: float, y: float) -> Markup:
         '<circle class="dot ring series-4" cx="{x:.1f}" cy="{y:.1f}" r="3.4"/>',
     )
     return Markup(shapes[number % MOST_SERIES]).format(x=x, y=y, left=x - 3.4, top=y - 3.8)  # noqa: S704 (our own shapes)
+
+
+def _is_number(level: str) -> bool:
+    try:
+        return math.isfinite(float(level))
+    except ValueError:
+        return False
 
 
 def _ends(span: Span) -> tuple[float, ...]:
