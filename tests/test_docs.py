@@ -41,6 +41,7 @@ from warm_commands import run_lichen
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TINY = CHECKOUT / "tests" / "tiny.yaml"
+TINY_GAN = CHECKOUT / "tests" / "tiny-gan.yaml"
 DOCUMENTS = ("README.md", "docs/first-run.md", "docs/how-to.md", "docs/concepts.md", "docs/reference.md")
 STILL_LESS = ("--autoencoder.images-seen", "64", "--training.images-seen", "128")
 LANGUAGES = {"console", "python", "yaml", "text"}
@@ -92,7 +93,8 @@ def affordable(words: list[str]) -> list[str]:
         return [*words, "--config", str(TINY), "--samples", "10", "--images-seen", "128"]
     if not trains:
         return words
-    return [*words, *(tiny_options() if "--config" in words else ("--config", str(TINY))), *STILL_LESS]
+    tiny = TINY_GAN if "stylegan2" in words else TINY
+    return [*words, *(tiny_options() if "--config" in words else ("--config", str(tiny))), *STILL_LESS]
 
 
 def tiny_options() -> Iterator[str]:

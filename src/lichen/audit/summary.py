@@ -117,7 +117,7 @@ def _self_test(result: AuditResult) -> list[str]:
 
 def _duplicates(result: AuditResult) -> list[str]:
     found, repeated = result.duplicates, result.counts.train_duplicates
-    parts = [f"{plural(repeated, 'repeated training image')}"] if repeated else []
+    parts = [plural(repeated, "repeated training image")] if repeated else []
     if found is not None:
         parts += [
             f"{plural(len(entries), what)} {words}"
