@@ -40,11 +40,12 @@ class DiceScores:
     @property
     def dice(self) -> Interval:
         """The mean over patients of their means over classes, with Student's 95 % interval over patients."""
-        return within_one(mean(self.by_patient))
+        return mean(self.by_patient).within(0.0, 1.0)
 
     def of_class(self, number: int) -> Interval:
         """The same of one class, by its place in ``classes``."""
-        return within_one(mean([None if np.isnan(value) else float(value) for value in self.by_class[:, number]]))
+        values = [None if np.isnan(value) else float(value) for value in self.by_class[:, number]]
+        return mean(values).within(0.0, 1.0)
 
     def as_json(self) -> dict[str, Any]:
         """These figures for a summary."""
@@ -71,10 +72,3 @@ def dice_scores(found: Tensor, truth: Tensor, patients: Sequence[str], classes: 
         np.add.at(either[:, column], owner, sizes.numpy())
     values = np.divide(2 * both, either, out=np.full_like(both, np.nan), where=either > 0)
     return DiceScores(tuple(classes[number] for number in numbers), tuple(map(str, who)), values)
-
-
-def within_one(found: Interval) -> Interval:
-    """An interval of a figure that lies between 0 and 1, without what lies beyond."""
-    if found.low is None or found.high is None:
-        return found
-    return Interval(found.estimate, max(0.0, found.low), min(1.0, found.high), found.n)

@@ -126,7 +126,7 @@ def _to_refuse(
 
 def _in_order(waiting: Sequence[Candidate], going: Sequence[Candidate], judgement: Judgement) -> list[Candidate]:
     """The most promising first; of one configuration, and beside running repetitions of it, one after the other."""
-    if len(judgement.observed) >= judgement.least:
+    if judgement.knows_enough:
         waiting = sorted(waiting, key=judgement.promise, reverse=True)
         times = Counter(key(one.settings) for one in going)
     else:
