@@ -64,6 +64,16 @@ class Fields:
         except ValueError as error:
             raise self.wrong(node, f"{self.what}: {name} {error}") from error
 
+    def check_form(self, name: str, version: int) -> None:
+        """Refuse a file whose ``name`` says that it is of another form than ``version``."""
+        found = self.value(name, str, required=True)
+        if found != str(version):
+            raise self.wrong(
+                self.required(name),
+                f"{self.what} is of form {found}; this version of lichen reads form {version}",
+                fix=f"write '{name}: {version}' if it is of that form, or use the lichen it was written for",
+            )
+
     def text(self, name: str) -> str:
         """The text at ``name``, which must be there; it can be written to a file again."""
         text = " ".join(str(self.value(name, str, required=True)).split())

@@ -58,13 +58,7 @@ def read_search(path: Path, method: Method = "grid") -> Search:
     if root is None:
         raise ConfigError(f"{path} is empty", fix="write a search into it: see docs/how-to.md")
     fields = Fields(root, path, "the search", _SEARCH)
-    version = fields.value("lichen_search", str, required=True)
-    if version != str(VERSION):
-        raise fields.wrong(
-            fields.required("lichen_search"),
-            f"the search is of form {version}; this version of lichen reads form {VERSION}",
-            fix=f"write 'lichen_search: {VERSION}' if it is of that form, or use the lichen it was written for",
-        )
+    fields.check_form("lichen_search", VERSION)
     task: TaskName = fields.value("task", TaskName, required=True)
     base = fields.node("base")
     start = task_of(task).default

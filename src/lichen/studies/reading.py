@@ -73,13 +73,7 @@ def read_study(path: Path) -> Study:
     if root is None:
         raise ConfigError(f"{path} is empty", fix=f"give one of {', '.join(packaged())}, or write a study into it")
     fields = Fields(root, path, "the study", _STUDY)
-    version = fields.value("lichen_study", str, required=True)
-    if version != str(VERSION):
-        raise fields.wrong(
-            fields.required("lichen_study"),
-            f"the study is of form {version}; this version of lichen reads form {VERSION}",
-            fix=f"write 'lichen_study: {VERSION}' if it is of that form, or use the lichen it was written for",
-        )
+    fields.check_form("lichen_study", VERSION)
     data = fields.below("data")
     known = {} if data is None else {name: data.text(name) for name, _ in data.items()}
     kind: Kind = fields.value("kind", Kind, required=True)
