@@ -24,14 +24,16 @@ from lichen.errors import BudgetError, ConfigError, RunError
 from lichen.runs import RunFolder, read_lines
 from lichen.searching.definition import Search, Span
 from lichen.searching.forecasts import Forecasts
+from lichen.searching.journal import Journal
 from lichen.searching.points import applied, at_random, grid, places_of
 from lichen.searching.reading import read_search
 from lichen.searching.results import Results
 from lichen.searching.rulings import Ruling, Rulings
-from lichen.searching.tasks import Expected
+from lichen.searching.spending import spent_on
+from lichen.searching.tasks import NOTHING, Expected
 from lichen.searching.terms import Terms
 from lichen.searching.trials import Trial
-from lichen.searching.whole import run_search, spent_j
+from lichen.searching.whole import run_search
 from lichen.selection import proposing
 from lichen.selection.recording import from_json
 from lichen.selection.types import Limits, Setting
@@ -62,6 +64,10 @@ seeds: [0, 1]
 planned_images: 100
 """
 FRANCE = CarbonConfig(grid="FR")
+
+
+def quiet(_: str) -> None:
+    """Hears what would be said."""
 
 
 def written(path: Path, text: str) -> Path:
@@ -140,6 +146,7 @@ def test_a_search_that_is_not_there_is_no_settings_to_be_made(tmp_path: Path) ->
         ("from: 1e-4", "from: 1", "training.learning_rate goes from 1 to 0.01"),
         ("scale: log", "scale: cubic", "training.learning_rate has the scale 'cubic'"),
         ("{from: 4, to: 8}", "{from: 0, to: 8}", "sampling.steps is 0"),
+        ("{from: 4, to: 8}", "{from: 4, to: .inf}", "to is '.inf'\n  fix: give a number"),
         ("[[8, 8], [16, 16]]", "{from: 8, to: 16}", "denoiser.channels is no number"),
         ("[[8, 8], [16, 16]]", "[[8, 8], [7]]", "denoiser.channels is 7; every level needs a positive multiple of 8"),
         ("planned_images: 100", "", "the search has no planned_images"),
@@ -297,7 +304,7 @@ def test_what_was_killed_goes_on_and_two_runners_share_what_is_left(tmp_path: Pa
         assert len(read_sessions(folder.traces)) == (2 if folder == begun else 1)
     traces = [total(p.total for p in read_traces(RunFolder(path).traces)).energy_j for path in home.glob("runs/*")]
     assert sum(one.spent_j for one in results.candidates) == pytest.approx(sum(joules or 0 for joules in traces))
-    assert (spent_j(home).estimate or 0) >= sum(one.spent_j for one in results.candidates)
+    assert (spent_on(home).energy_j.estimate or 0) >= sum(one.spent_j for one in results.candidates)
     finished = {path: path.read_bytes() for path in home.glob("runs/*/summary.json")}
     select(widths, home, Terms(carbon=FRANCE))
     assert finished == {path: path.read_bytes() for path in home.glob("runs/*/summary.json")}
@@ -377,6 +384,59 @@ def test_optuna_goes_on_with_the_trial_that_a_killed_process_left(tmp_path: Path
     assert [asdict(one) for one in again.candidates] == [asdict(one) for one in results.candidates]
 
 
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "garbage at the end": lambda text: text + b"what {\n",
+    "garbage in the middle": lambda text: text.replace(b"\n", b"\nwhat {\n", 1),
+    "no text": lambda text: text + bytes(range(256)) + b"\n",
+    "of a newer form": lambda text: text + b'{"op_code": 99, "worker_id": "a"}\n',
+    "of another form": lambda text: b'{"version": 7}\n' + text,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_journal_of_optuna_is_named_with_a_way_out(
+    tmp_path: Path, widths: Search, damage: Callable[[bytes], bytes]
+) -> None:
+    pytest.importorskip("optuna")
+    terms = Terms(method="optuna", trials=2, carbon=FRANCE)
+    Journal(widths, terms, tmp_path).propose()
+    journal = tmp_path / "optuna.journal"
+    journal.write_bytes(damage(journal.read_bytes()))
+    with pytest.raises(RunError, match=r"optuna\.journal is damaged, or was written by another version of Optuna"):
+        Journal(widths, terms, tmp_path).propose()
+    journal.rename(tmp_path / "moved")
+    assert Journal(widths, terms, tmp_path).propose()
+
+
+def test_a_record_that_a_kill_cut_short_does_not_spoil_the_next(tmp_path: Path, widths: Search) -> None:
+    pytest.importorskip("optuna")
+    terms = Terms(method="optuna", trials=2, carbon=FRANCE)
+    Journal(widths, terms, tmp_path).propose()
+    journal = tmp_path / "optuna.journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + whole[-40:-1])
+    again = Journal(widths, terms, tmp_path)
+    assert again.propose()
+    assert len(again.points()) == len(Journal(widths, terms, tmp_path).points()) > 0
+
+
+@pytest.mark.parametrize(
+    "damaged", ["{}", "what {", '{"state": "finished", "segmentation": {"dice": {"estimate": 1e308}}}']
+)
+def test_a_candidate_whose_summary_is_damaged_is_done_again_and_the_others_are_left_alone(
+    tmp_path: Path, widths: Search, damaged: str
+) -> None:
+    home, terms = tmp_path / "search", Terms(carbon=FRANCE)
+    before = select(widths, home, terms)
+    summaries = sorted(home.glob("runs/*/summary.json"))
+    others = {path: path.read_bytes() for path in summaries[1:]}
+    summaries[0].write_text(damaged)
+    after = select(widths, home, terms)
+    quality = {one.name: one.found and one.found.quality for one in before.candidates}
+    assert {one.name: one.found and one.found.quality for one in after.candidates} == quality
+    assert others == {path: path.read_bytes() for path in summaries[1:]}
+
+
 def test_a_ruling_that_somebody_damaged_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     limits = '{"candidate_j": 1' + "0" * 400 + "}"
@@ -403,23 +463,23 @@ def test_many_rulings_are_kept_in_one_reading_of_those_there_are(
 
 def test_a_forecast_that_cannot_be_one_is_made_anew(tmp_path: Path, widths: Search) -> None:
     forecasts, config = Forecasts(tmp_path / "forecasts", Quick(per_width_j=1.0), 0), SegmentationConfig()
-    expected = forecasts.of(config, 1, lambda: None)
+    expected = forecasts.of(config, 1, quiet)
     (path,) = (tmp_path / "forecasts").glob("*.json")
     whole = json.loads(path.read_text())
     negative = json.dumps({**whole, "training_j": {"low": -5, "estimate": None, "high": math.inf}})
     for damaged in ("", "[" * 100_000, "null", negative):
         path.write_text(damaged)
-        assert Forecasts(tmp_path / "forecasts", Quick(per_width_j=1.0), 0).of(config, 1, lambda: None) == expected
+        assert Forecasts(tmp_path / "forecasts", Quick(per_width_j=1.0), 0).of(config, 1, quiet) == expected
         assert json.loads(path.read_text()) == whole
 
 
 def test_a_trace_that_says_nothing_does_not_hide_what_the_others_say(tmp_path: Path) -> None:
     with Trace(tmp_path / trace_name(1), find_meters()) as trace, trace.phase("probe"):
         time.sleep(0.02)
-    before = spent_j(tmp_path)
+    before = spent_on(tmp_path)
     (tmp_path / "energy-other-2.jsonl").write_text('what {\n{"a": 1}\n')
-    assert spent_j(tmp_path) == before
-    assert before.high > 0
+    assert spent_on(tmp_path) == replace(before, unread=1)
+    assert before.energy_j.high > 0
 
 
 def test_a_small_space_is_drawn_from_until_all_of_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,7 +523,8 @@ def test_a_summary_with_an_impossible_figure_is_damaged(tmp_path: Path, widths: 
     assert old in text
     trial.folder.summary.write_text(text.replace(old, new))
     with pytest.raises(RunError, match=r"summary\.json is damaged"):
-        trial.find()
+        Quick().find(config, trial.folder, 0)
+    assert trial.find() == NOTHING
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ from lichen.report.paths import paths_chart
 from lichen.report.scatter import Mark, Row, scatter_chart
 from lichen.searching.definition import Search
 from lichen.searching.results import Results, report
+from lichen.searching.spending import Spent
 from lichen.searching.view import in_words
+from lichen.searching.wording import times
 from lichen.selection.types import Candidate, CurvePoint, Limits, Measured, State
 
 SEARCH = Search(
@@ -67,12 +69,29 @@ def candidate(width: float, seed: int = 0, state: State = "finished", **changes:
 def written(home: Path, candidates: Sequence[Candidate], *, grid: str | None = "FR", **changes: Any) -> Results:
     limits = changes.pop("limits", Limits())
     spent_j = sum(each.spent_j for each in candidates)
-    search_j = Range(0.9 * spent_j, spent_j, 1.2 * spent_j)
-    return report(replace(SEARCH, **changes), candidates, limits, intensity(grid), None, search_j, home)
+    spent = Spent(Range(0.9 * spent_j, spent_j, 1.2 * spent_j), changes.pop("unread", 0))
+    return report(replace(SEARCH, **changes), candidates, limits, intensity(grid), None, spent, home)
 
 
 def found(home: Path) -> dict[str, Any]:
     return dict(json.loads((home / "search.json").read_text()))
+
+
+def test_a_trace_that_cannot_be_read_is_named_beside_what_the_search_emitted(tmp_path: Path) -> None:
+    written(tmp_path, [candidate(1, 0)], unread=2)
+    said = "2 energy traces cannot be read: the search emitted more than is said here."
+    assert said in (tmp_path / "search.md").read_text()
+    assert said in (tmp_path / "report.html").read_text()
+    assert found(tmp_path)["unread_traces"] == 2
+
+
+def test_costs_that_are_nearly_alike_are_told_apart() -> None:
+    assert [times(factor) for factor in (1.036, 1.94, 4.52, 120.4)] == [
+        "1.04 times",
+        "1.94 times",
+        "4.5 times",
+        "120 times",
+    ]
 
 
 def test_a_search_writes_its_answer_for_people_and_for_programs(tmp_path: Path) -> None:

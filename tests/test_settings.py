@@ -49,7 +49,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("training:\n  objective: x0\n", ["training.objective is 'x0'", "v, epsilon"]),
         ("training:\n  seed: 1\n  seed: 2\n", ["line 3", "set twice"]),
         ("training:\n  seed: [1, 2]\n", ["training.seed is a list"]),
-        ("training: 3\n", ["training must be a list of 'name: value' lines"]),
+        ("training: 3\n", ["training must be lines of the form 'name: value'"]),
         ("images:\n  held_out_fraction: 2\n", ["images.held_out_fraction is 2.0", "between"]),
         ("training: {seed: !!python/object:os.system x}\n", ["training.seed is 'x'"]),
         ("a: [\n", ["not a readable YAML file"]),

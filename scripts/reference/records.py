@@ -33,6 +33,7 @@ SEARCH = {
     "grams, and what the next 1 % of quality costs; null: the front ends before.",
     "ends": "The cheapest and the best of the front: `cost_ratio`, `gain`, `difference`.",
     "search_j": "What the search used.",
+    "unread_traces": "Energy traces that are damaged: what they held is missing.",
     "search_g": "The same in grams of CO2e.",
     "everything_j": "What training all candidates until done would use: measured where finished, forecast elsewhere.",
     "saved_j": "What the search saved of that; below 0 where it used more.",

@@ -21,7 +21,7 @@ class Fields:
         self._values: dict[str, yaml.Node] = {}
         self._keys: dict[str, yaml.Node] = {}
         if not isinstance(node, yaml.MappingNode):
-            raise self.wrong(node, f"{what} must be a list of 'name: value' lines")
+            raise self.wrong(node, f"{what} must be lines of the form 'name: value'")
         for key, value in node.value:
             name = name_of(key, path)
             if known and name not in known:

@@ -55,7 +55,7 @@ def compose(path: Path) -> yaml.Node | None:
 def fill(base: T, node: yaml.Node, path: Path, prefix: str = "") -> T:
     """``base`` with the settings of ``node``, a mapping in the file at ``path``; raises as ``load_settings`` does."""
     if not isinstance(node, yaml.MappingNode):
-        raise located(path, node, f"{prefix.rstrip('.') or 'the file'} must be a list of 'name: value' lines")
+        raise located(path, node, f"{prefix.rstrip('.') or 'the file'} must be lines of the form 'name: value'")
     hints = get_type_hints(type(base))
     changes: dict[str, Any] = {}
     for key, value in node.value:

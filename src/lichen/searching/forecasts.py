@@ -14,6 +14,7 @@ from typing import Any
 from lichen.config import BudgetConfig, CarbonConfig
 from lichen.energy import Trace, find_meters, trace_name
 from lichen.files import write_json
+from lichen.runs import RunFolder
 from lichen.searching.shared import my_turn
 from lichen.searching.tasks import Expected, Settings, Task
 from lichen.settings import dump_settings, from_plain
@@ -26,8 +27,8 @@ class Forecasts:
         self._folder, self._task, self._planned_images = folder, task, planned_images
         self._known: dict[str, Expected] = {}
 
-    def of(self, config: Settings, threads: int, before: Callable[[], None]) -> Expected:
-        """The forecast of a candidate; where its plan was never probed, ``before`` is called and it is probed now.
+    def of(self, config: Settings, threads: int, tell: Callable[[str], None]) -> Expected:
+        """The forecast of a candidate; where its plan was never probed, ``tell`` is told and it is probed now.
 
         Probes have the ``threads`` that the candidate will have, unless its settings say how many.
 
@@ -36,14 +37,16 @@ class Forecasts:
         """
         key = self._key(config)
         if key not in self._known:
-            self._known[key] = self._read(key) or self._ask(key, _on(config, threads), before)
+            self._known[key] = self._read(key) or self._ask(key, _on(config, threads), tell)
         return self._known[key]
 
-    def _ask(self, key: str, config: Settings, before: Callable[[], None]) -> Expected:
+    def _ask(self, key: str, config: Settings, tell: Callable[[str], None]) -> Expected:
+        if RunFolder(self._folder).is_locked():
+            tell("waiting, while another process times steps")
         with my_turn(self._folder):
             found = self._read(key)  # another runner was a moment faster
             if found is None:
-                before()
+                tell("timing some real steps")
                 trace = Trace(self._folder.parent / trace_name(os.getpid()), find_meters())
                 with trace, trace.phase("probe"):
                     found = self._task.expect(config, self._planned_images)

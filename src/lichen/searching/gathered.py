@@ -13,6 +13,7 @@ from lichen import __version__
 from lichen.carbon import Intensity, Range, grams
 from lichen.runs import now
 from lichen.searching.definition import QualityName, Search
+from lichen.searching.spending import Spent
 from lichen.selection import answers
 from lichen.selection.answers import Choice, Ends, Saving, Step
 from lichen.selection.facts import middle
@@ -37,8 +38,8 @@ class Results:
     limits: Limits
     place: Intensity
     pue: float | None
-    search_j: Range
-    """All that was spent, probes and what was stopped included."""
+    spent: Spent
+    """All that was, probes and what was stopped included."""
     configurations: tuple[Configuration, ...]
     cut: tuple[Configuration, ...]
     """Those that the budget for each candidate has cut, as they were then."""
@@ -88,7 +89,7 @@ class Results:
     @cached_property
     def saving(self) -> Saving:
         """Beside training every candidate until it is done."""
-        return answers.saving(self.candidates, self.search_j)
+        return answers.saving(self.candidates, self.spent.energy_j)
 
     def grams(self, energy_j: Range) -> Range:
         """CO2e of an energy at the place; of one that was saved, too, which may be below 0."""
@@ -125,8 +126,9 @@ class Results:
             "front": [self._number(each) for each in self.front],
             "steps": [self._step_json(step) for step in self.steps],
             "ends": self._ends_json(),
-            "search_j": asdict(self.search_j),
-            "search_g": asdict(self.grams(self.search_j)),
+            "search_j": asdict(self.spent.energy_j),
+            "unread_traces": self.spent.unread,
+            "search_g": asdict(self.grams(self.spent.energy_j)),
             "everything_j": _range_json(saving.everything_j),
             "saved_j": _range_json(saving.saved_j),
             "saved_g": None if saving.saved_j is None else asdict(self.grams(saving.saved_j)),
@@ -207,7 +209,7 @@ def gather(
     *,
     place: Intensity,
     pue: float | None,
-    search_j: Range,
+    spent: Spent,
 ) -> Results:
     """What follows from all ``candidates`` as they are now."""
     sound = tuple(map(_sound, candidates))
@@ -219,7 +221,7 @@ def gather(
         limits=limits,
         place=place,
         pue=pue,
-        search_j=search_j,
+        spent=spent,
         configurations=groups,
         cut=cut_short(sound, limits),
         front=front(groups, direction),

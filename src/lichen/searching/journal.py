@@ -6,9 +6,8 @@ point with all its seeds. Only Optuna's public API is used, and nothing of it ru
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from lichen.searching.definition import Choices, Search, Span
 from lichen.searching.gathered import DIRECTIONS
 from lichen.searching.points import Point, places_of, text_of
 from lichen.searching.shared import my_turn
+from lichen.searching.storage import drop_torn_line, quiet
 from lichen.searching.terms import Terms
 from lichen.seeds import mix_seed
 from lichen.selection.types import Candidate, Limits
@@ -41,11 +41,13 @@ class Journal:
         self._limits = terms.limits(search)
         self._constraints: dict[int, tuple[float, ...]] = {}
         self._optuna = _optuna()
+        self._path = home / "optuna.journal"
         make_folder(home)
         higher = "maximize" if DIRECTIONS[search.quality] == "higher" else "minimize"
-        with _quiet(self._optuna), my_turn(home):
+        with my_turn(home), self._quiet():
+            drop_torn_line(self._optuna, self._path)
             storage = self._optuna.storages.JournalStorage(
-                self._optuna.storages.journal.JournalFileBackend(str(home / "optuna.journal"))
+                self._optuna.storages.journal.JournalFileBackend(str(self._path))
             )
             self._study = self._optuna.create_study(
                 storage=storage, study_name=STUDY, directions=[higher, "minimize"], load_if_exists=True
@@ -69,7 +71,7 @@ class Journal:
 
     def propose(self) -> bool:
         """Ask for one more point, unless there are as many trials as the terms want."""
-        with _quiet(self._optuna), my_turn(self._home):
+        with my_turn(self._home), self._quiet():
             for trial in self._study.get_trials(deepcopy=False):  # whoever asked for it was killed while it did
                 if trial.state.name == "RUNNING" and not self._is_whole(trial):
                     self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
@@ -91,13 +93,16 @@ class Journal:
             values = _values(mine)
             self._constraints[trial.number] = _constraints(mine, self._limits)
             fail = self._optuna.trial.TrialState.FAIL
-            with _quiet(self._optuna):
+            with self._quiet():
                 self._study.sampler = self._sampler(self._terms.seed)
                 self._study.tell(trial.number, values, state=fail if values is None else None, skip_if_finished=True)
 
+    def _quiet(self) -> AbstractContextManager[None]:
+        return quiet(self._optuna, self._path)
+
     def _whole(self) -> list[FrozenTrial]:
         """The trials that have a value of every setting."""
-        with _quiet(self._optuna):
+        with self._quiet():
             return [trial for trial in self._study.get_trials(deepcopy=False) if self._is_whole(trial)]
 
     def _is_whole(self, trial: FrozenTrial) -> bool:
@@ -166,17 +171,3 @@ def _optuna() -> ModuleType:
             "Optuna is not installed", fix='install it: pip install "lichen[search]", or give --method random'
         ) from error
     return optuna
-
-
-@contextmanager
-def _quiet(optuna: ModuleType) -> Iterator[None]:
-    """Without its own voice, and without warnings that parts of it are new, or old: constraints by function until 7."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for category in (optuna.exceptions.ExperimentalWarning, FutureWarning):
-                warnings.simplefilter("ignore", category)
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)

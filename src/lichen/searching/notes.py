@@ -52,8 +52,11 @@ def notes(results: Results) -> tuple[str, ...]:
         f"Cost: {cost}. Grams: {where_words(results)}. Their range holds what the meter, the building and the place "
         "leave open. That is the same for all candidates, and moves them together."
     )
+    unread = results.spent.unread
+    missing = f"{plural(unread, 'energy trace')} cannot be read: the search emitted more than is said here."
     return (
         costs,
+        *([missing] if unread else []),
         _SEEDS if several else _ONE_SEED,
         _SHOWN,
         _NEXT,

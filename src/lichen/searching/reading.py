@@ -140,7 +140,7 @@ def _span(space: Fields, name: str, node: yaml.Node, start: Settings, method: Me
     if kind not in {int, float}:
         raise space.wrong(node, f"{name} is no number, so it has no span", fix=f"give '{name}: [A, B]'")
     below = Fields(node, space.path, f"the space: {name}", _SPAN)
-    low, high = (below.value(end, float, required=True) for end in ("from", "to"))
+    low, high = (_end(below, end) for end in ("from", "to"))
     scale = below.value("scale", str, "linear")
     if scale not in {"linear", "log"}:
         raise below.wrong(below.required("scale"), f"{name} has the scale {scale!r}", fix="write 'log' or 'linear'")
@@ -151,6 +151,13 @@ def _span(space: Fields, name: str, node: yaml.Node, start: Settings, method: Me
     for end in ("from", "to"):
         _try(space, name, below.required(end), start)
     return Span(name, low, high, scale == "log", kind is int)
+
+
+def _end(below: Fields, name: str) -> float:
+    try:
+        return float(below.value(name, float, required=True))
+    except ConfigError as error:
+        raise ConfigError(error.problem, fix="give a number") from error
 
 
 def _try(space: Fields, name: str, value: yaml.Node, start: Settings) -> Settings:

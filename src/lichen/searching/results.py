@@ -10,11 +10,12 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from lichen.carbon import Intensity, Range
+from lichen.carbon import Intensity
 from lichen.files import write_json, write_text
 from lichen.searching.definition import Search
 from lichen.searching.gathered import Results, gather, scalar
 from lichen.searching.page import write_pages
+from lichen.searching.spending import Spent
 from lichen.selection.recording import to_json
 from lichen.selection.types import Candidate, Limits
 
@@ -27,14 +28,14 @@ def report(
     limits: Limits,
     place: Intensity,
     pue: float | None,
-    search_j: Range,
+    spent: Spent,
     home: Path,
 ) -> Results:
     """Gather what follows from ``candidates`` as they are now, and write all of it into ``home``.
 
-    ``search_j`` is all that was spent so far, probes included.
+    ``spent`` is all that was spent so far, probes included.
     """
-    results = gather(search, candidates, limits, place=place, pue=pue, search_j=search_j)
+    results = gather(search, candidates, limits, place=place, pue=pue, spent=spent)
     write_json(home / "search.json", results.as_json())
     write_json(home / "candidates.json", to_json(results.candidates))
     write_text(home / "results.csv", as_csv(results))

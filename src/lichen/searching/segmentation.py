@@ -93,6 +93,8 @@ def _of_summary(summary: Mapping[str, Any], curve: tuple[CurvePoint, ...]) -> Fi
     training, dice = energy_of(mine), found["dice"]
     measured = None
     if dice["estimate"] is not None:
+        if not 0 <= dice["estimate"] <= 1:
+            raise ValueError(f"its Dice is {dice['estimate']}")
         measured = Measured(dice["estimate"], dice["low"], dice["high"], joules(training))
     return Findings(
         state="finished" if summary["state"] == "finished" else "cut",

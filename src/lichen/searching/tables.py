@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lichen.carbon import Range, energy_range_text, energy_text, number
+from lichen.carbon import Range, energy_range_text, energy_text
 from lichen.report.formats import figure
 from lichen.searching.gathered import Results
 from lichen.searching.wording import (
@@ -19,6 +19,7 @@ from lichen.searching.wording import (
     more_words,
     percent,
     states_words,
+    times,
 )
 from lichen.selection.answers import Step
 from lichen.selection.facts import middle
@@ -156,7 +157,7 @@ def _configuration(at: int, cheapest: float, results: Results) -> tuple[Cell, ..
         Cell(f"{len(each.trained)} of {len(each.candidates)}"),
         Cell("–") if each.quality.estimate is None else Cell(figure(each.quality.estimate), ends_words(each.quality)),
         *_cost_cells(each, results),
-        Cell(number(each.point[0] / cheapest, 2) if has_place else ""),
+        Cell(times(each.point[0] / cheapest).removesuffix(" times") if has_place else ""),
         Cell("")
         if objective is None or objective_range is None
         else Cell(figure(objective.estimate))

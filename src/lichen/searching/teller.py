@@ -83,15 +83,20 @@ class Teller(Lines):
         return f"; to train all that are left would take {training}, reading and testing aside{self._time_left()}"
 
     def _time_left(self) -> str:
+        """Of the trainings, if none of them is refused or stopped: what else a run does was not timed."""
         left_s = sum(
-            max(0.0, self._expected_s.get(one.name, 0.0) - self._elapsed_s(one.name))
+            max(0.0, self._expected_s.get(one.name, 0.0) - self._elapsed_s(one))
             for one in self._candidates
             if one.state in {"waiting", "running"}
         )
-        return f", {duration(left_s / self._terms.at_once)} left at most" if left_s else ""
+        return f", about {duration(left_s / self._terms.at_once)} of training left" if left_s else ""
 
-    def _elapsed_s(self, name: str) -> float:
-        return time.monotonic() - self._begun_s[name] if name in self._begun_s else 0.0
+    def _elapsed_s(self, one: Candidate) -> float:
+        """Of its training; of one that another runner works on, by the energy that it took."""
+        if one.name in self._begun_s:
+            return time.monotonic() - self._begun_s[one.name]
+        whole_j = None if one.training_j is None else one.training_j.estimate
+        return self._expected_s.get(one.name, 0.0) * one.spent_j / whole_j if whole_j else 0.0
 
     def _grams(self) -> str:
         spent_j = sum(one.spent_j for one in self._candidates)

@@ -81,23 +81,26 @@ class Trial:
         return begin(self.task.command(self.settings, self.folder.path), self.log, threads)
 
     def find(self) -> Findings:
-        """What its folder says.
+        """What its folder says; nothing where its summary is damaged, so that its process writes it anew.
 
         Raises:
-            RunError: it is damaged, or was made with other settings.
+            RunError: its settings are damaged, or others than the search has.
         """
         if not self.folder.config.exists():
             return NOTHING
         try:
             made = load_settings(self.folder.config, self.task.default)
         except ConfigError as error:
-            raise RunError(error.problem, fix="delete that run; it is made anew") from error
+            raise RunError(error.problem, fix="delete that run; it is made anew, and its energy forgotten") from error
         if comparable(made) != comparable(self.config):
             raise RunError(
                 f"{self.folder.path} was made with other settings than the search now has",
                 fix="choose another folder with --out, or delete that run",
             )
-        return self.task.find(self.config, self.folder, self.planned_images)
+        try:
+            return self.task.find(self.config, self.folder, self.planned_images)
+        except RunError:
+            return NOTHING
 
     def candidate(self, expected: Expected, ruling: Ruling | None, failed: str | None) -> Candidate:
         """All that is known of it: its folder is the truth, then come rulings and a failure of this runner."""

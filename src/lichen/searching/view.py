@@ -80,8 +80,8 @@ def _counts(results: Results) -> str:
 
 
 def _tiles(results: Results) -> list[Tile]:
-    big, ends = grams_words(results.grams(results.search_j))
-    energy, span = joules_words(results.search_j)
+    big, ends = grams_words(results.grams(results.spent.energy_j))
+    energy, span = joules_words(results.spent.energy_j)
     energy += f" ({span})" if span else ""
     tiles = [Tile("The search emitted", f"{big} CO₂e", ends, f"{energy}; {where_words(results)}")]
     saving = results.saving

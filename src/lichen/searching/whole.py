@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lichen.carbon import Range, energy_range_text, grams, grams_range_text, number
-from lichen.energy import read_traces, total
-from lichen.errors import BUDGET_CODE, BudgetError, ConfigError, EnergyError, RunError
+from lichen.carbon import energy_range_text, grams, grams_range_text
+from lichen.config import EnergyBudgetConfig
+from lichen.errors import BUDGET_CODE, BudgetError, ConfigError, RunError
 from lichen.files import write_text
 from lichen.processes import ask_to_end, last_words
 from lichen.searching.definition import Search
@@ -21,6 +21,7 @@ from lichen.searching.points import Place, applied, places_of
 from lichen.searching.proposals import proposals_of
 from lichen.searching.results import Results, report
 from lichen.searching.rulings import Kind, Ruling, Rulings
+from lichen.searching.spending import spent_on
 from lichen.searching.tasks import Expected, Task, task_of
 from lichen.searching.teller import Teller
 from lichen.searching.terms import Terms
@@ -53,27 +54,8 @@ def run_search(
     candidates = runner.run()
     _refuse_small_budget(candidates, terms)
     limits = replace(terms.limits(search), candidate_j=terms.cut_j)
-    results = report(search, candidates, limits, terms.place, terms.carbon.pue, spent_j(home), home)
+    results = report(search, candidates, limits, terms.place, terms.carbon.pue, spent_on(home), home)
     return results, runner.failed
-
-
-def spent_j(home: Path) -> Range:
-    """All that was spent on a search, probes included; a device that several runs shared counts once."""
-    traces = [*home.glob("energy-*.jsonl"), *home.glob("runs/*/energy-*.jsonl")]
-    try:
-        phases = read_traces(traces)
-    except EnergyError:  # one is of a process that has only begun, or damaged: the others count
-        phases = read_traces(filter(_is_trace, traces))
-    bounds_j = total(phase.total for phase in phases).bounds_j()
-    return Range(0.0, None, 0.0) if bounds_j is None else Range(*bounds_j)
-
-
-def _is_trace(path: Path) -> bool:
-    try:
-        read_traces([path])
-    except EnergyError:
-        return False
-    return True
 
 
 class Runner:
@@ -153,7 +135,7 @@ class Runner:
 
     def _expected(self, trial: Trial) -> Expected:
         found = self._forecasts.of(
-            trial.config, self._threads, lambda: self._teller.tell(f"timing some real steps of {trial.name}")
+            trial.config, self._threads, lambda words: self._teller.tell(f"{words} of {trial.name}")
         )
         self._teller.expects(trial.name, found.duration_s.estimate)
         return found
@@ -220,14 +202,26 @@ def _refuse_small_budget(candidates: Sequence[Candidate], terms: Terms) -> None:
         return
     one, cost = min(known, key=lambda pair: pair[1].low)
     for option, budget in (("--budget", terms.budget), ("--search-budget", terms.search_budget)):
-        limit_j = terms.joules(budget)
-        if limit_j is not None and cost.low > limit_j and not (budget is terms.budget and terms.converge):
-            said = f"{option}.energy-kwh is {number(budget.energy_kwh)}" if budget.energy_kwh is not None else ""
-            if budget.carbon_g is not None:
-                said = f"{option}.carbon-g is {number(budget.carbon_g)}"
-            least = grams((cost.low, cost.estimate, cost.high), terms.place, terms.carbon.pue)
-            raise BudgetError(
-                f"the cheapest candidate, {one.name}, costs {energy_range_text(cost.low, cost.estimate, cost.high)}, "
-                f"{grams_range_text(least)} CO2e, by its forecast, and {said}",
-                fix="raise the budget, or add cheaper values to the space",
-            )
+        found = _binding(budget, terms)
+        if found is None or cost.low <= found[2] or (budget is terms.budget and terms.converge):
+            continue
+        unit, given, limit_j = found
+        least = grams((cost.low, cost.estimate, cost.high), terms.place, terms.carbon.pue)
+        raise BudgetError(
+            f"the cheapest candidate, {one.name}, costs {energy_range_text(cost.low, cost.estimate, cost.high)}, "
+            f"{grams_range_text(least)} CO2e, by its forecast, and {option}.{unit} is {given:g}",
+            fix=f"give {option}.{unit} {given * cost.high / limit_j:.2g} or more, or add cheaper values to the space",
+        )
+
+
+def _binding(budget: EnergyBudgetConfig, terms: Terms) -> tuple[str, float, float] | None:
+    """(unit, amount, joules) of the part of a budget that is reached first; None where none is given."""
+    parts = [
+        (unit, given, joules)
+        for unit, given, alone in (
+            ("carbon-g", budget.carbon_g, EnergyBudgetConfig(carbon_g=budget.carbon_g)),
+            ("energy-kwh", budget.energy_kwh, EnergyBudgetConfig(energy_kwh=budget.energy_kwh)),
+        )
+        if given is not None and (joules := terms.joules(alone)) is not None
+    ]
+    return min(parts, key=lambda part: part[2], default=None)

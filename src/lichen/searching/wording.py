@@ -91,8 +91,8 @@ def capitalised(words: str) -> str:
 
 
 def times(factor: float) -> str:
-    """``16 times``."""
-    return f"{number(factor, 2 if factor < 100 else 3)} times"
+    """``16 times``, and ``1.04 times``: two digits would make that ``1 times``."""
+    return f"{number(factor, 2 if 2 <= factor < 100 else 3)} times"
 
 
 def where_words(results: Results) -> str:
