@@ -11,9 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 
-def write_results(script: str, header: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> None:
-    """Write and print ``<script>.md``: command, commit, hardware, date, and the table."""
+def write_results(
+    script: str, header: Sequence[str], rows: Sequence[Sequence[str]], note: str, *, of: str | None = None
+) -> None:
+    """Write and print ``<script>.md``: command, commit, hardware, date, and the table.
+
+    ``of``: what the results are of, where a script has several: ``<script>_<of>.md``.
+    """
     path = Path(script).with_suffix(".md")
+    path = path if of is None else path.with_stem(f"{path.stem}_{of}")
     lines = [
         f"# {path.stem.replace('_', ' ').capitalize()}",
         "",

@@ -128,6 +128,7 @@ def main() -> None:
     parser.add_argument("--forecasts", type=Path)
     parser.add_argument("--direction", choices=("higher", "lower"), default="higher")
     parser.add_argument("--made", type=int, default=0)
+    parser.add_argument("--of", help="write selection_replay_OF.md, beside the results of another recording")
     arguments = parser.parse_args()
     games: dict[str, list[Game]] = {}
     notes = []
@@ -154,7 +155,7 @@ def main() -> None:
     notes.append(
         f"Aim: regret within the spread between seeds for at most {AIM:.0%} of the energy. Probes are counted."
     )
-    write_results(__file__, header, table, " ".join(notes))
+    write_results(__file__, header, table, " ".join(notes), of=arguments.of)
 
 
 def _by_settings(candidates: Sequence[Recorded]) -> list[list[float]]:
