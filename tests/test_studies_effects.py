@@ -125,6 +125,12 @@ def test_rank_correlations_are_scipys_and_see_order_only(measure: str) -> None:
     assert ends(again) == pytest.approx((-high, -estimate, -low))
 
 
+def test_a_rank_correlation_where_most_values_are_equal_has_no_interval() -> None:
+    distance = [float(value) for value in range(10)]
+    assert rank_correlation([0.0] * 8 + [0.1, 0.5], distance).low is None
+    assert rank_correlation([0.0] * 5 + [0.1, 0.2, 0.3, 0.4, 0.5], distance).low is not None
+
+
 def test_the_interval_of_a_rank_correlation_covers_that_of_the_normal_law() -> None:
     rng = np.random.default_rng(3)
     correlation = 0.6

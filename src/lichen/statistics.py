@@ -133,7 +133,8 @@ def rank_correlation(
     """Spearman's rho or Kendall's tau-b of pairs, with the middle of ``RESAMPLES`` bootstrap resamples of the pairs.
 
     A pair is one independent configuration; pairs with a None are left out. Resamples of one value again and again have
-    no order and are left out too. Fewer than ``LEAST_PAIRS`` pairs, or equal values only: no correlation; an order
+    no order and are left out too, unless they are more than the interval leaves out itself: then there is none, as
+    where most values are equal. Fewer than ``LEAST_PAIRS`` pairs, or equal values only: no correlation; an order
     without a single exception: no interval.
     """
     one, other = np.array(pairs(x, y), dtype=np.float64).reshape(-1, 2).T
@@ -144,8 +145,7 @@ def rank_correlation(
     if abs(estimate) > 1 - 1e-12:
         return Interval(estimate, None, None, n)
     drawn = _correlations(one, other, _resamples("rank-correlation", n), measure)
-    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(estimate, float(low), float(high), n)
+    return Interval(estimate, *_middle(drawn, confidence), n)
 
 
 def rank_difference(
@@ -171,8 +171,15 @@ def rank_difference(
     if math.isnan(estimate):
         return Interval(None, None, None, n)
     drawn = differences(_resamples("rank-difference", n))
+    return Interval(estimate, *_middle(drawn, confidence), n)
+
+
+def _middle(drawn: Floats, confidence: float) -> tuple[float, float] | tuple[None, None]:
+    """The ends of the middle share of what was ``drawn``; none where more of it is nan than lies beyond them."""
+    if np.isnan(drawn).mean() > 1 - confidence:
+        return None, None
     low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(estimate, float(low), float(high), n)
+    return float(low), float(high)
 
 
 def _resamples(purpose: str, n: int) -> Floats:
