@@ -7,9 +7,9 @@ Once over each seed alone and once over the whole grid.
     python benchmarks/selection_replay.py candidates.json [--forecasts FILE] [--direction higher] [--made N]
 
 A recording is the ``candidates.json`` of ``lichen select --exhaustive``, with the forecast of each candidate from
-before its training; docs/studies/volumes has one. ``--forecasts``: others instead, a JSON object, name of candidate to
-a range (``low``, ``estimate``, ``high``) in joules. Without any a forecast is the measured cost, wrong by a factor drawn
-with a spread of 10 %, and the results say so. ``--made N``: N made-up families of each kind, played with one seed.
+before its training; docs/studies/volumes has one. ``--forecasts``: others instead, a JSON object, name of candidate
+to a range (``low``, ``estimate``, ``high``) in joules. Without any a forecast is the measured cost, wrong by a factor
+drawn with a spread of 10 %, and the results say so. ``--made N``: N made-up families of each kind, with one seed.
 """
 
 from __future__ import annotations

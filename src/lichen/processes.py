@@ -64,4 +64,9 @@ def last_words(log: Path, begun: int = 0) -> str:
     """The end of what a process said; ``begun``: the bytes of the log that those before it wrote."""
     said = log.read_bytes()[begun:] if log.exists() else b""
     lines = said.decode(errors="replace").splitlines()
-    return " ".join(line.strip() for line in lines[-LAST_WORDS:]) or "it said nothing"
+    return "; ".join(line.strip() for line in lines[-LAST_WORDS:]) or "it said nothing"
+
+
+def ended(code: int) -> str:
+    """How a process ended: ``code 2``, ``killed by signal 9``."""
+    return f"code {code}" if code >= 0 else f"killed by signal {-code}"

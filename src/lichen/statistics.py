@@ -145,7 +145,8 @@ def rank_correlation(
     if abs(estimate) > 1 - 1e-12:
         return Interval(estimate, None, None, n)
     drawn = _correlations(one, other, _resamples("rank-correlation", n), measure)
-    return Interval(estimate, *_middle(drawn, confidence), n)
+    low, high = _middle(drawn, confidence)
+    return Interval(estimate, low, high, n)
 
 
 def rank_difference(
@@ -171,7 +172,8 @@ def rank_difference(
     if math.isnan(estimate):
         return Interval(None, None, None, n)
     drawn = differences(_resamples("rank-difference", n))
-    return Interval(estimate, *_middle(drawn, confidence), n)
+    low, high = _middle(drawn, confidence)
+    return Interval(estimate, low, high, n)
 
 
 def _middle(drawn: Floats, confidence: float) -> tuple[float, float] | tuple[None, None]:

@@ -39,7 +39,7 @@ def answer(results: Results) -> tuple[str, str, str]:
 def _why(choice: Choice, results: Results) -> str:
     """Why this one, in a sentence or two."""
     if not any(not each.why_not for each in results.configurations if each is not choice.take):
-        return "It is the only one that can be chosen."
+        return f"It is the only one that can be chosen.{_others(results)}"
     if not choice.is_judged:
         return (
             "It has the best figure. No interval says how much of the differences is chance: train each configuration "
@@ -48,10 +48,12 @@ def _why(choice: Choice, results: Results) -> str:
     if choice.take is choice.best:
         cheaper = [each for each in results.configurations if not each.why_not and each.point[0] < choice.take.point[0]]
         if not cheaper:
-            return "It has the best figure, and none is cheaper."
-        if all(is_shown(difference_between(each, choice.take)) for each in cheaper):
-            return "It has the best figure, and every cheaper one is shown to be worse."
-        return "It has the best figure, and no cheaper one is shown to be as good."
+            words = "none of those trained is cheaper"
+        elif all(is_shown(difference_between(each, choice.take)) for each in cheaper):
+            words = "every cheaper one of those trained is shown to be worse"
+        else:
+            words = "no cheaper one of those trained is shown to be as good"
+        return f"It has the best figure, and {words}.{_others(results)}"
     ratio = times(choice.best.point[0] / choice.take.point[0]) if choice.take.point[0] > 0 else "more than"
     others = len(choice.alike) - 2
     more = f" Nor to {plural(others, 'other')}." if others else ""
@@ -60,6 +62,12 @@ def _why(choice: Choice, results: Results) -> str:
         f"No difference is shown to the best figure, {figure(choice.best.point[1])} of {choice.best.label}, which "
         f"costs {ratio} as much: {_signed(choice.difference.estimate)}{ends}.{more}"
     )
+
+
+def _others(results: Results) -> str:
+    """Those of which nothing is known because they failed; empty where none did."""
+    failed = sum(each.state == "failed" for each in results.candidates)
+    return f" {plural(failed, 'candidate')} failed, of which nothing is known." if failed else ""
 
 
 def _signed(value: float | None) -> str:

@@ -107,6 +107,7 @@ class Trial:
         findings = self.find()
         state, reason = self._state(findings, ruling, failed)
         is_done = findings.state == "finished"
+        cut = self._cut(findings) if self.task.takes_budget else None
         return Candidate(
             name=self.name,
             settings=self.place.settings,
@@ -126,6 +127,7 @@ class Trial:
             reason=reason,
             forecast_j=expected.training_j,
             forecast_synthesis_j=expected.synthesis_j,
+            cut_untested=cut is not None and cut.measured is None,
         )
 
     def _state(self, findings: Findings, ruling: Ruling | None, failed: str | None) -> tuple[State, str]:

@@ -13,7 +13,7 @@ from lichen.carbon import energy_range_text, grams, grams_range_text
 from lichen.config import EnergyBudgetConfig
 from lichen.errors import BUDGET_CODE, BudgetError, ConfigError, RunError
 from lichen.files import write_text
-from lichen.processes import ask_to_end, last_words
+from lichen.processes import ask_to_end, ended, last_words
 from lichen.searching.definition import Search
 from lichen.searching.forecasts import Forecasts
 from lichen.searching.gathered import DIRECTIONS
@@ -55,6 +55,7 @@ def run_search(
     _refuse_small_budget(candidates, terms)
     limits = replace(terms.limits(search), candidate_j=terms.cut_j)
     results = report(search, candidates, limits, terms.place, terms.carbon.pue, spent_on(home), home)
+    _refuse_what_nothing_kept(results, terms)
     return results, runner.failed
 
 
@@ -63,6 +64,7 @@ class Runner:
 
     def __init__(self, search: Search, task: Task, data: Path | None, home: Path, terms: Terms, *, quiet: bool) -> None:
         self._search, self._task, self._home, self._terms = search, task, home, terms
+        self._data = data
         self._limits = terms.limits(search)
         self._shared = self._task.begin(search.base, search.path, data, terms.carbon)
         self._proposals = proposals_of(search, terms, home)
@@ -101,6 +103,8 @@ class Runner:
         finally:
             for process in self._active.values():
                 process.terminate()
+            if any(process.poll() is None for process in self._active.values()):
+                self._teller.tell(f"waiting until {', '.join(self._active)} saved and ended")
             for process in self._active.values():
                 ask_to_end(process)
 
@@ -134,9 +138,12 @@ class Runner:
         return self._trials[place.name]
 
     def _expected(self, trial: Trial) -> Expected:
-        found = self._forecasts.of(
-            trial.config, self._threads, lambda words: self._teller.tell(f"{words} of {trial.name}")
-        )
+        try:
+            found = self._forecasts.of(
+                trial.config, self._threads, lambda words: self._teller.tell(f"{words} of {trial.name}")
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{trial.name}: {error.problem}", fix=error.fix) from error
         self._teller.expects(trial.name, found.duration_s.estimate)
         return found
 
@@ -191,7 +198,15 @@ class Runner:
             trial.lose_to_budget()
             return
         if not (ended_well or was_asked or trial.is_going()):  # another runner may have been a moment faster
-            self.failed[trial.name] = f"{last_words(trial.log, self._logged[trial.name])} (code {code})"
+            self.failed[trial.name] = (
+                f"{self._without_paths(last_words(trial.log, self._logged[trial.name]))} ({ended(code)})"
+            )
+
+    def _without_paths(self, words: str) -> str:
+        """A page is for others, and the names of folders above the data may be those of people."""
+        for folder in filter(None, (self._data, self._home)):
+            words = words.replace(f"{folder.absolute().parent}{os.sep}", "")
+        return words
 
 
 def _refuse_small_budget(candidates: Sequence[Candidate], terms: Terms) -> None:
@@ -212,6 +227,20 @@ def _refuse_small_budget(candidates: Sequence[Candidate], terms: Terms) -> None:
             f"{grams_range_text(least)} CO2e, by its forecast, and {option}.{unit} is {given:g}",
             fix=f"give {option}.{unit} {given * cost.high / limit_j:.2g} or more, or add cheaper values to the space",
         )
+
+
+def _refuse_what_nothing_kept(results: Results, terms: Terms) -> None:
+    """Raise BudgetError where every candidate's budget was spent before anything could be tested."""
+    found = _binding(terms.budget, terms)
+    some = [one for one in results.candidates if one.cut_untested and one.cost_j is not None]
+    if found is None or not some or any(one.found or one.cut for one in results.candidates):
+        return
+    unit, given, limit_j = found
+    one, most_j = min(((one, one.cost_j.high) for one in some if one.cost_j), key=lambda pair: pair[1])
+    raise BudgetError(
+        f"--budget.{unit} {given:g} was spent before any candidate could be tested: reading and timing count, too",
+        fix=f"give --budget.{unit} {given * (1 + most_j / limit_j):.2g} or more, enough for {one.name}",
+    )
 
 
 def _binding(budget: EnergyBudgetConfig, terms: Terms) -> tuple[str, float, float] | None:

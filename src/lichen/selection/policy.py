@@ -167,9 +167,8 @@ def _too_dear(candidate: Candidate, spent_j: float) -> str:
 
 
 def _over(need_j: float, edge: str, left_j: float) -> str:
-    return (
-        f"its training takes {edge} {energy_text(need_j)}, and {energy_text(max(0.0, left_j))} of the search are left"
-    )
+    left = f"{energy_text(left_j)} of the search are left" if left_j > 0 else "the search's budget is spent"
+    return f"its training takes {edge} {energy_text(need_j)}, and {left}"
 
 
 def _left_j(candidates: Sequence[Candidate], limits: Limits) -> float:

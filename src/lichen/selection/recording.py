@@ -35,6 +35,7 @@ def _candidate(row: Mapping[str, Any]) -> Candidate:
         cut=_made(Measured, row["cut"]),
         forecast_j=_made(Range, row.get("forecast_j")),
         forecast_synthesis_j=_made(Range, row.get("forecast_synthesis_j")),
+        cut_untested=bool(row.get("cut_untested")),
     )
 
 

@@ -89,6 +89,8 @@ class Candidate:
     """Of its training, as it was before it began: what ``training_j`` then was."""
     forecast_synthesis_j: Range | None = None
     """Of the planned images, likewise."""
+    cut_untested: bool = False
+    """Whether its budget was spent before there was anything to test."""
 
     @property
     def cost_j(self) -> Range | None:
