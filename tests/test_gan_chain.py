@@ -282,6 +282,7 @@ def test_what_asks_a_denoiser_refuses_a_stylegan2(
     audit = ("--synthetic", folder.samples, "--out", tmp_path / "audit", "--run", folder.path)
     code, said = call("audit", *audit, "--model", folder.path, "--quiet")
     assert (code, "asks a denoiser" in said) == (2, True)
+    assert not (tmp_path / "audit").exists(), "it is said before the audit, whose verdict would be lost"
     code, said = call("whatif", folder.path, "--steps", "10")
     assert (code, "draws without steps" in said) == (2, True)
     other = ("--out", tmp_path / "other")

@@ -25,6 +25,7 @@ def audit(arguments: list[str]) -> int:
     from lichen.audit.summary import membership_words
     from lichen.chain import at_work, audit_folders, audit_with_run, holding, membership_of_run
     from lichen.chain.auditing import check_out
+    from lichen.chain.membership import check_model
     from lichen.chain.reviewing import make_review
     from lichen.config import TrainingConfig
     from lichen.report import write_audit_report
@@ -38,6 +39,8 @@ def audit(arguments: list[str]) -> int:
     niivue = niivue_script() if options.review and options.viewer else None
     if options.reviewed is not None:
         check_marks(options.reviewed)
+    if options.model is not None:
+        check_model(RunFolder(options.model))
     home, path = RunFolder(options.out), options.out / "audit.json"
     with (
         joined() as team,
