@@ -93,6 +93,9 @@ FINDINGS = {
 }
 """A finding of ``quality.json`` -> the word for it, and its tone on a page."""
 
+_NORMAL = 1.96
+"""Standard errors on either side of a 95 % interval."""
+
 
 def reading_words(reading: Facts) -> str:
     """``0.912 (0.85 to 0.96)``; ``none`` where there is no reading."""
@@ -100,6 +103,14 @@ def reading_words(reading: Facts) -> str:
     if value is None:
         return "none"
     return _short(value) + ("" if low is None or high is None else f" ({_short(low, 2)} to {_short(high, 2)})")
+
+
+def estimate_words(value: float, standard_error: float | None) -> str:
+    """``4.54 (2.3 to 6.8, 95 %)``; without an error the figure alone."""
+    if standard_error is None:
+        return _short(value)
+    low, high = value - _NORMAL * standard_error, value + _NORMAL * standard_error
+    return f"{_short(value)} ({_short(low, 2)} to {_short(high, 2)}, 95 %)"
 
 
 def lacking_words(names: Collection[str]) -> str:
