@@ -97,6 +97,7 @@ def quality(arguments: list[str]) -> int:
     if stored is not None:  # what the run said is the default
         options = parse(QualityOptions, "quality", arguments, QualityOptions(run=options.run, carbon=stored.carbon))
     from lichen.chain import at_work, compare_folders, compare_with_run, holding
+    from lichen.chain.comparing import brought_by
     from lichen.config import TrainingConfig
     from lichen.report import write_quality_report
     from lichen.runs import RunFolder
@@ -107,17 +108,15 @@ def quality(arguments: list[str]) -> int:
     folder = options.out or (options.run or Path()) / "quality"
     # as with samples: what is kept in a run folder is traced there, what has a folder of its own, in that
     home = RunFolder(options.run if options.run is not None and options.out is None else folder)
-    with (
-        holding(home, ALONE),
-        at_work(TrainingConfig(device=options.device), ALONE) as device,
-        watching(home.path, options.carbon, quiet=options.quiet) as watch,
-    ):
-        found = (
-            compare_folders(options, device, watch)
-            if options.run is None
-            else compare_with_run(RunFolder(options.run), options, device, watch)
-        )
-        cost = watch.grams_spent()
+    with at_work(TrainingConfig(device=options.device), ALONE) as device:
+        brought = brought_by(options, device)
+        with holding(home, ALONE), watching(home.path, options.carbon, quiet=options.quiet) as watch:
+            found = (
+                compare_folders(options, brought, device, watch)
+                if options.run is None
+                else compare_with_run(RunFolder(options.run), options, brought, device, watch)
+            )
+            cost = watch.grams_spent()
     path = folder / "quality.json"
     written = found.write(path)
     page = write_quality_report(path)
