@@ -14,7 +14,7 @@ from lichen.ledger import RunRow, Total
 from lichen.plurals import plural
 from lichen.report.dice_words import ENDS, dice_words, difference_words
 from lichen.report.evidence import Facts
-from lichen.report.quality_words import FIGURES, lacking_words, reading_words
+from lichen.report.quality_words import FIGURES, finding_words, lacking_words, reading_words
 from lichen.skipped import skipped_words
 
 VERDICTS = {
@@ -126,8 +126,8 @@ def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
         rows += [("",) * 4, (extractor, "synthetic", "real", "")]
         for figure in figures:
             drawn = Facts(figure["matched"] or figure["synthetic"])
-            name = FIGURES[figure["name"]].title
-            rows.append((f"  {name}", reading_words(drawn), reading_words(Facts(figure["real"])), figure["finding"]))
+            title, (finding, _) = FIGURES[figure["name"]].title, finding_words(figure["name"], figure["finding"])
+            rows.append((f"  {title}", reading_words(drawn), reading_words(Facts(figure["real"])), finding))
     if (task := found.get("task")) is not None:  # files of earlier versions do not have it
         rows += [("",) * 4, *_task_rows(task)]
     lines += [_columns(rows), ""]

@@ -92,6 +92,16 @@ FINDINGS = {
     "unknown": ("not known", ""),
 }
 """A finding of ``quality.json`` -> the word for it, and its tone on a page."""
+LIKENESS = "ms-ssim"
+MORE_VARIED = "more varied than real"
+"""What a likeness below that of real images is: copies would be as alike as what they are copies of."""
+
+
+def finding_words(name: str, finding: str) -> tuple[str, str]:
+    """The word for the ``finding`` of the figure ``name``, and its tone on a page."""
+    words, tone = FINDINGS.get(finding, FINDINGS["unknown"])
+    return (MORE_VARIED if (name, finding) == (LIKENESS, "better") else words), tone
+
 
 _NORMAL = 1.96
 """Standard errors on either side of a 95 % interval."""
