@@ -192,6 +192,31 @@ def test_the_difference_is_judged_by_its_interval(tmp_path: Path, difference: di
     assert words in words_of(page_of(tmp_path, found(task=task(difference)))[0])
 
 
+@pytest.mark.parametrize(
+    ("difference", "said", "summary"),
+    [
+        (
+            dice(-0.1, -0.13, -0.07),
+            "worse, difference by patient -0.100 (-0.130 to -0.070), learned",
+            "draws worse than what learned",
+        ),
+        (dice(0.05, 0.02, 0.08), "better, difference by patient +0.050", "draws better than what learned"),
+        (dice(-0.01, -0.03, 0.01), "as real, difference by patient -0.010", "cannot be told from what learned"),
+        (dice(-0.01, None, None, 1), ")  difference by patient -0.010, learned from 64 images", ""),
+        (None, ")  learned from 64 images", ""),
+    ],
+)
+def test_the_finding_of_the_task_stands_on_the_terminal_and_at_the_top_of_the_page(
+    tmp_path: Path, difference: dict[str, Any] | None, said: str, summary: str
+) -> None:
+    content = found(task=task(difference))
+    assert said in quality_lines(content, "quality.json", "")
+    html, _ = page_of(tmp_path, content)
+    lead = html[html.index('class="lead"') :].partition("</p>")[0]
+    assert summary in lead
+    assert ("What learned from them" in lead) == bool(summary)
+
+
 def test_without_real_images_to_learn_from_nothing_stands_beside_a_dice(tmp_path: Path) -> None:
     html, _ = page_of(tmp_path, found(task=task(None, real=None), figures=[]))
     assert "so nothing stands beside its Dice" in words_of(html)

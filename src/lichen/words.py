@@ -12,7 +12,7 @@ from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
 from lichen.plurals import plural
-from lichen.report.dice_words import ENDS, dice_words, difference_words
+from lichen.report.dice_words import ENDS, dice_words, difference_finding, difference_words
 from lichen.report.evidence import Facts
 from lichen.report.quality_words import FIGURES, finding_words, lacking_words, reading_words
 from lichen.skipped import skipped_words
@@ -78,9 +78,12 @@ def _task_rows(task: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _learned(task: dict[str, Any]) -> str:
-    """How much worse or better what learned from synthetic images is."""
+    """How much worse or better what learned from synthetic images is: ``worse, difference by patient -0.1``."""
+    difference = Facts(task["difference"])
+    finding, by = difference_finding(difference), difference_words(difference)
     learned = f"learned from {plural(task['train_images'], 'image')}"
-    return ", ".join(filter(None, (difference_words(Facts(task["difference"])), learned)))
+    found = "as real" if finding == "near" else finding
+    return ", ".join(filter(None, (found, by and f"difference by patient {by}", learned)))
 
 
 def _model(model: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from lichen.errors import AuditError
 from lichen.files import sha256_of, write_text
 from lichen.plurals import plural
+from lichen.report.dice_words import difference_finding
 from lichen.report.dots import Dot, dot_chart, dot_swatch
 from lichen.report.evidence import Facts, read_document
 from lichen.report.formats import NOT_RECORDED, rows_of, shape, whole
@@ -96,7 +97,7 @@ def write_quality_report(quality_json: Path) -> Path:
     panels = _panels(figures, about)
     page = QualityPage(
         subtitle=_subtitle(facts.at("counts")),
-        summary=_summary(figures, facts.text("real_from")),
+        summary=_summary(figures, facts.text("real_from")) + _by_task(facts.at("task", "difference")),
         cards=_cards(facts, figures),
         panels=panels,
         task=task_section(facts.at("task")),
@@ -139,6 +140,18 @@ def _summary(figures: tuple[Facts, ...], real_from: str | None) -> str:
         if number := known.count(finding):
             words += f", {number} {'is' if number == 1 else 'are'} {finding}{more}"
     return f"{words}. Real against real: {real_from or 'not recorded'}, against the reference."
+
+
+_BY_TASK = {
+    "worse": " What learned from them draws worse than what learned from real images.",
+    "better": " What learned from them draws better than what learned from real images.",
+    "near": " What learned from them cannot be told from what learned from real images.",
+}
+"""By the finding of a task, where there is one."""
+
+
+def _by_task(difference: Facts) -> str:
+    return _BY_TASK.get(difference_finding(difference), "")
 
 
 def _cards(facts: Facts, figures: tuple[Facts, ...]) -> tuple[tuple[str, str, str], ...]:
