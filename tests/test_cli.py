@@ -79,6 +79,13 @@ def test_every_command_explains_its_options(command: str, capsys: pytest.Capture
     assert f"usage: lichen {command}" in capsys.readouterr().out
 
 
+def test_train_says_in_its_own_words_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Train a generator and stop there" in shown
+    assert "audit and report, in one run folder" not in shown
+
+
 def test_help_is_there_within_a_third_of_a_second() -> None:
     def once() -> float:
         # processor time, because other work on this machine must not decide

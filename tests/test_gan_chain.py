@@ -243,6 +243,8 @@ def test_a_plan_of_a_stylegan2_is_forecast_by_its_own_steps(call: Call) -> None:
             "by default it is unipc and lu and 20",
         ),
         (("run", "--memory.budget-gb", "4"), "a StyleGAN2 has one way", "--training.batch-size 4"),
+        (("predict", "--memory.budget-gb", "4"), "a StyleGAN2 has one way", "--training.batch-size 4"),
+        (("run", "--denoiser.dropout", "0.1"), "denoiser.dropout 0.1 is for diffusion", "by default it is 0"),
         (("run", "--images.size", "18", "16"), "StyleGAN2 cannot make images of 18 x 16", "--images.size"),
         (("predict", "--images.phantoms", "3d", "--images.size", "16", "16", "16"), "2D images", "--images.slices"),
         (("predict", "--images.phantoms", "3d", "--images.size", "16", "16"), "2D images", "--images.slices"),
@@ -261,6 +263,16 @@ def test_what_is_not_for_this_kind_of_model_is_refused_in_two_lines(
     assert fix in mend
 
 
+@pytest.mark.parametrize(
+    "words", [("--sampling.steps", "50"), ("--memory.budget-gb", "4"), ("--denoiser.dropout", "0.1")]
+)
+def test_settings_of_another_kind_of_model_are_refused_before_an_image_is_read(
+    call: Call, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    call("run", "--config", TINY, "--out", tmp_path / "run", *words, "--quiet")
+    assert not list((tmp_path / "run").glob("energy-*")), "nothing was begun"
+
+
 def test_what_asks_a_denoiser_refuses_a_stylegan2(
     finished: tuple[RunFolder, dict[str, Any]], call: Call, tmp_path: Path
 ) -> None:
@@ -270,6 +282,7 @@ def test_what_asks_a_denoiser_refuses_a_stylegan2(
     audit = ("--synthetic", folder.samples, "--out", tmp_path / "audit", "--run", folder.path)
     code, said = call("audit", *audit, "--model", folder.path, "--quiet")
     assert (code, "asks a denoiser" in said) == (2, True)
+    assert not (tmp_path / "audit").exists(), "it is said before the audit, whose verdict would be lost"
     code, said = call("whatif", folder.path, "--steps", "10")
     assert (code, "draws without steps" in said) == (2, True)
     other = ("--out", tmp_path / "other")

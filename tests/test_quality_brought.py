@@ -193,8 +193,12 @@ def test_a_file_that_holds_code_is_never_run(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError) as caught:
         read_weights(path)
+    if suffix == ".pth":
+        assert caught.value.problem == f"{path} is not a file of weights"
+        assert "download or copy it again" in caught.value.fix
+        assert "torch.save(" in caught.value.fix
 
 
 def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:

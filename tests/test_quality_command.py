@@ -116,6 +116,15 @@ def test_what_cannot_be_compared_is_said_in_two_lines_before_anything_is_read(
     assert second.startswith("  fix: ")
 
 
+def test_weights_that_are_none_are_refused_before_a_folder_is_made(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (weights := tmp_path / "w.pth").write_text("<html>not found</html>")
+    assert quality(folders, "new", tmp_path / "out", "--weights", f"inception={weights}") == 2
+    assert "is not a file of weights" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def some(images: ImageSet, positions: range, images_each: int = 1) -> ImageSet:
     chosen = list(positions)
     patients = tuple(f"p{position // images_each}" for position in chosen)
@@ -207,6 +216,6 @@ def test_a_task_that_cannot_be_learned_is_said(labelled: dict[str, Path], tmp_pa
     )
     (tmp_path / "task.yaml").write_text("segmenter: {levels: 6}")
     with pytest.raises(ConfigError, match="cannot halve"), watching(tmp_path, CarbonConfig(), quiet=True) as watch:
-        compare_folders(given, torch.device("cpu"), watch)
+        compare_folders(given, (), torch.device("cpu"), watch)
     with pytest.raises(ConfigError, match="label maps"):
         QualityOptions(synthetic=labelled["right"], reference=labelled["reference"], task="segmentation")

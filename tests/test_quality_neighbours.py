@@ -77,6 +77,15 @@ def test_the_intervals_hold_the_expected_figures() -> None:
         assert sum(interval.low <= expected <= interval.high for interval in intervals) >= 24, name
 
 
+def test_no_end_of_the_interval_of_a_density_is_below_zero() -> None:
+    y = np.random.default_rng(0).normal(size=(40, 2))
+    x = np.concatenate([y[:1], np.full((39, 2), 50.0) + y[1:]])
+    density = prdc(x, y).density
+    assert 0 < density.value < density.standard_error, "an interval of equal arms would reach below 0"
+    assert density.low == 0
+    assert density.high == pytest.approx(density.value + 1.96 * density.standard_error)
+
+
 def test_eleven_patients_are_too_few_for_five_neighbours() -> None:
     x = np.random.default_rng(0).normal(size=(20, 2))
     with pytest.raises(AuditError, match="11 images has 11 patients; it takes 12"):

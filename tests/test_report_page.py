@@ -20,6 +20,7 @@ from PIL import Image
 from lichen.errors import RunError
 from lichen.files import sha256_of
 from lichen.report import write_report
+from lichen.report.curves import curves_section
 
 GENERATOR_SHA256 = "9f2c" * 16
 COPY, UNAUDITED = 3, 11
@@ -342,6 +343,14 @@ def test_without_an_audit_no_sample_is_shown_and_the_page_says_why(tmp_path: Pat
     assert page.count("img") == 0
     assert "Not audited" in page.text
     assert "None is shown, because no audit has looked at them" in page.text
+
+
+def test_distances_of_samples_have_their_95_percent_interval_in_one_form(tmp_path: Path) -> None:
+    _, page = rendered(example_run(tmp_path, count=3))
+    assert "0.00610 (0.0049 to 0.0073, 95 %)" in page.text
+    probe = {"images_seen": 320, "share": 0.0, "above": 0, "n": 8, "distance": 0.0061, "distance_error": 0.0006}
+    *_, quality = curves_section({"probe": [{**probe, "images_seen": 160}, probe]})
+    assert "network: 0.00610 (0.0049 to 0.0073, 95 %) at the last probe." in quality.words
 
 
 def test_an_inconclusive_verdict_stands_beside_the_images(tmp_path: Path) -> None:

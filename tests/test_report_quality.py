@@ -69,7 +69,12 @@ def test_every_figure_stands_beside_the_same_between_real_images(tmp_path: Path)
     assert "Coverage 0.0100 (-0.020 to 0.040) none none not known" in text
     assert "64 synthetic images, compared with 60 real images of 30 patients" in text
     assert "Of 3 figures, 1 cannot be told from those between real images, 1 is worse" in text
-    assert "1 is better, as copies would be" in text
+    assert "1 is more varied than real" in text
+    assert "is better, as copies would be" not in text
+    assert "better, as copies would be; a likeness: more varied than real" in text
+    assert text.count("more varied than real") == 3, "the summary, the legend and its row"
+    figures = [{**figure, "finding": "better"} for figure in found()["figures"][:1]]
+    assert "1 is better, as copies would be." in words_of(page_of(tmp_path, found(figures=figures))[0])
 
 
 def test_the_page_says_first_that_no_figure_sees_copies(tmp_path: Path) -> None:
@@ -136,6 +141,8 @@ def test_the_terminal_shows_a_table_for_each_kind_of_features() -> None:
     assert kernel.endswith("worse")
     assert heading.index("real") == kernel.index("0.0100")
     assert "copies   are not seen by any of these; lichen audit looks for them" in lines
+    (likeness,) = [line for line in lines if line.startswith("  Likeness")]
+    assert likeness.endswith("more varied than real")
 
 
 def dice(estimate: float | None, low: float | None, high: float | None, n: int = 25) -> dict[str, Any]:
@@ -183,6 +190,31 @@ def test_what_learned_from_synthetic_images_stands_beside_what_learned_from_real
 )
 def test_the_difference_is_judged_by_its_interval(tmp_path: Path, difference: dict[str, Any], words: str) -> None:
     assert words in words_of(page_of(tmp_path, found(task=task(difference)))[0])
+
+
+@pytest.mark.parametrize(
+    ("difference", "said", "summary"),
+    [
+        (
+            dice(-0.1, -0.13, -0.07),
+            "worse, difference by patient -0.100 (-0.130 to -0.070), learned",
+            "draws worse than what learned",
+        ),
+        (dice(0.05, 0.02, 0.08), "better, difference by patient +0.050", "draws better than what learned"),
+        (dice(-0.01, -0.03, 0.01), "as real, difference by patient -0.010", "cannot be told from what learned"),
+        (dice(-0.01, None, None, 1), ")  difference by patient -0.010, learned from 64 images", ""),
+        (None, ")  learned from 64 images", ""),
+    ],
+)
+def test_the_finding_of_the_task_stands_on_the_terminal_and_at_the_top_of_the_page(
+    tmp_path: Path, difference: dict[str, Any] | None, said: str, summary: str
+) -> None:
+    content = found(task=task(difference))
+    assert said in quality_lines(content, "quality.json", "")
+    html, _ = page_of(tmp_path, content)
+    lead = html[html.index('class="lead"') :].partition("</p>")[0]
+    assert summary in lead
+    assert ("What learned from them" in lead) == bool(summary)
 
 
 def test_without_real_images_to_learn_from_nothing_stands_beside_a_dice(tmp_path: Path) -> None:

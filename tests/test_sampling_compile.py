@@ -21,8 +21,9 @@ from lichen.chain.forecasting import Work
 from lichen.config import AutoencoderConfig, DenoiserConfig, RunConfig, SamplingConfig
 from lichen.errors import DependencyError
 from lichen.footprint import SYNTHESIS, footprint_of
-from lichen.sampling import draw_samples
+from lichen.sampling import draw_samples, images_drawn
 from lichen.sampling.compiling import compiled
+from lichen.team import Team
 from lichen.training.generator import Diffusion
 from lichen.training.specs import DiffusionSpec
 
@@ -71,6 +72,17 @@ def test_compiled_samples_are_those_of_the_network_as_it_is_and_compiling_is_a_p
         one, other = (pixels(tmp_path / name / f"sample-{index:06}.png") for name in ("plain", "fast"))
         assert np.abs(one - other).max() <= 7  # of 65535: 1e-4
         assert one.std() > 1000
+
+
+def test_the_bar_counts_the_images_that_are_kept_and_not_the_rest_of_their_batches(tmp_path: Path) -> None:
+    config = SamplingConfig(count=6, steps=4, batch_size=4)
+    for indices, each in ((range(6), [4, 2]), ([5], [1])):
+        counted: list[int] = []
+        draw_samples(generator(), indices, config, tmp_path, step=counted.append)
+        assert counted == each
+        assert images_drawn(indices, config) == sum(each)
+    second = Team(rank=1, size=2, local_rank=1)
+    assert images_drawn(range(6), config, second) == 2
 
 
 def pixels(path: Path) -> NDArray[np.int64]:

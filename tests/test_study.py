@@ -18,7 +18,9 @@ import pytest
 from lichen import cli
 from lichen.chain.counting import on_paper
 from lichen.config import CarbonConfig, RunConfig
+from lichen.energy import NO_READING
 from lichen.errors import ConfigError, RunError
+from lichen.place import place_of
 from lichen.runs import RunFolder
 from lichen.samplers import check_sampling
 from lichen.statistics import rank_difference
@@ -26,6 +28,8 @@ from lichen.studies.cells import cells_of
 from lichen.studies.definition import Statement, Study
 from lichen.studies.judging import Found, judge
 from lichen.studies.reading import load_study, packaged, read_study
+from lichen.studies.results import Results, Row
+from lichen.studies.view import view_of
 from lichen.studies.whole import run_study
 
 TINY = """
@@ -122,6 +126,32 @@ def test_cells_that_would_share_a_folder_or_are_too_many_are_refused_before_anyt
     tiny.write_text(f'{text}        g: {{words: "another", levels: {other}}}\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=said):
         cells_of(read_study(tiny), "small", {}, RunConfig())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("128: {training: {images_seen: 128}}", "128: {model: {kind: stylegan2}}", "sampling.steps 2 is for diffusion"),
+        ("scores: [pearson]", "scores: [beauty]", "beauty"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_by_the_cells_name_before_anything_is_probed(
+    tiny: Path, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    tiny.write_text(TINY.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ConfigError, match=said) as error:
+        run(tiny, tmp_path / "study")
+    assert f"cell {LONG if 'stylegan2' in new else SHORT}: " in error.value.problem
+    assert "level" in error.value.fix
+    assert not (tmp_path / "study").exists()
+
+
+def test_images_of_a_study_that_are_not_there_are_refused_before_anything_is_probed(tmp_path: Path) -> None:
+    study = load_study("beware")
+    data = dict.fromkeys(study.data, tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        run_study(study, "small", data, tmp_path / "study", CarbonConfig(), quiet=True)
+    assert not (tmp_path / "study").exists()
 
 
 @pytest.mark.parametrize("name", packaged())
@@ -299,6 +329,25 @@ def check_pages(home: Path) -> None:
         assert "sample-0" not in text, name
     assert "figures/energy.svg" in shared["study.md"]
     assert "undecided" in shared["report.html"]
+
+
+def test_an_outcome_without_a_figure_in_any_run_is_named_on_the_page(tiny: Path) -> None:
+    study = read_study(tiny)
+    cells = cells_of(study, "small", {}, RunConfig())
+
+    def notes(*values: dict[str, float | None]) -> str:
+        found = (Found(cell.table, cell.levels, cell.seed, each) for cell, each in zip(cells, values, strict=True))
+        rows = tuple(Row(cell, "finished", each, {}) for cell, each in zip(cells, found, strict=True))
+        place = place_of(CarbonConfig(grid="FR"))
+        results = Results(
+            study, "small", study.tables["small"], rows, (), {"energy": ()}, None, NO_READING, place, 1, 1
+        )
+        return " ".join(view_of(results).notes)
+
+    said = notes({"training_j": 5.0, "copy_rate": None}, {"training_j": 6.0})
+    assert "No finished run has a figure of: share of copies." in said
+    assert "self_test of 0" in said
+    assert "No finished run" not in notes({"training_j": 5.0}, {"training_j": 6.0, "copy_rate": 0.0})
 
 
 def test_the_command_names_the_studies_there_are(capsys: pytest.CaptureFixture[str]) -> None:

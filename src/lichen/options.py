@@ -46,6 +46,17 @@ class RunOptions(RunConfig):
 
 
 @dataclass(frozen=True)
+class TrainOptions(RunOptions):
+    """Train a generator and stop there; what it leaves in the run folder `lichen sample` and `lichen run` go on from.
+
+    Those are the generator, the log of its training and the readings of energy. The same command again resumes.
+    """
+
+    json: bool = False
+    """Print the path of the generator as JSON."""
+
+
+@dataclass(frozen=True)
 class SegmentOptions(SegmentationConfig):
     """Train a network that draws label maps, and test it on other patients. The same command again resumes.
 

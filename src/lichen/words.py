@@ -12,9 +12,9 @@ from lichen.carbon.words import printable
 from lichen.images import Survey
 from lichen.ledger import RunRow, Total
 from lichen.plurals import plural
-from lichen.report.dice_words import ENDS, dice_words, difference_words
+from lichen.report.dice_words import ENDS, dice_words, difference_finding, difference_words
 from lichen.report.evidence import Facts
-from lichen.report.quality_words import FIGURES, lacking_words, reading_words
+from lichen.report.quality_words import FIGURES, finding_words, lacking_words, reading_words
 from lichen.skipped import skipped_words
 
 VERDICTS = {
@@ -78,9 +78,12 @@ def _task_rows(task: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _learned(task: dict[str, Any]) -> str:
-    """How much worse or better what learned from synthetic images is."""
+    """How much worse or better what learned from synthetic images is: ``worse, difference by patient -0.1``."""
+    difference = Facts(task["difference"])
+    finding, by = difference_finding(difference), difference_words(difference)
     learned = f"learned from {plural(task['train_images'], 'image')}"
-    return ", ".join(filter(None, (difference_words(Facts(task["difference"])), learned)))
+    found = "as real" if finding == "near" else finding
+    return ", ".join(filter(None, (found, by and f"difference by patient {by}", learned)))
 
 
 def _model(model: dict[str, Any]) -> str:
@@ -126,8 +129,8 @@ def quality_lines(found: dict[str, Any], files: str, cost: str) -> str:
         rows += [("",) * 4, (extractor, "synthetic", "real", "")]
         for figure in figures:
             drawn = Facts(figure["matched"] or figure["synthetic"])
-            name = FIGURES[figure["name"]].title
-            rows.append((f"  {name}", reading_words(drawn), reading_words(Facts(figure["real"])), figure["finding"]))
+            title, (finding, _) = FIGURES[figure["name"]].title, finding_words(figure["name"], figure["finding"])
+            rows.append((f"  {title}", reading_words(drawn), reading_words(Facts(figure["real"])), finding))
     if (task := found.get("task")) is not None:  # files of earlier versions do not have it
         rows += [("",) * 4, *_task_rows(task)]
     lines += [_columns(rows), ""]

@@ -11,9 +11,9 @@ import torch
 from lichen.chain.measures import with_measures
 from lichen.config import RunConfig, SegmentationConfig, SegmentationTraining, TrainingConfig
 from lichen.errors import DependencyError, RunError
+from lichen.kinds import check_kind
 from lichen.mirror import check_mirrors
 from lichen.runs import RunFolder
-from lichen.samplers import check_sampling
 from lichen.settings import dump_settings, flatten
 from lichen.stored import generator_settings, stored_settings
 from lichen.team import Team
@@ -53,7 +53,7 @@ def begin(config: RunConfig, folder: RunFolder, team: Team) -> RunConfig:
     choose others, and the weights would not fit.
     """
     check_mirrors(config.training.mirror)
-    check_sampling(config.sampling, config.objective)
+    check_kind(config)
     if config.memory.budget_gb is not None and has_weights(folder) and folder.config.exists():
         config = with_measures(config, generator_settings(folder))
     if team.leads:

@@ -110,9 +110,10 @@ class Compared:
         return found
 
 
-def compare_folders(options: QualityOptions, device: torch.device, watch: Watch) -> Compared:
+def compare_folders(
+    options: QualityOptions, brought: Sequence[Brought], device: torch.device, watch: Watch
+) -> Compared:
     """The quality of the images in ``options.synthetic``, on one grid with the real ones."""
-    brought = _brought(options, device)
     real = {name: path for name in ("reference", "train") if (path := getattr(options, name)) is not None}
     sources = {name: open_real(path, options.images) for name, path in real.items()}
     assert options.synthetic is not None
@@ -137,7 +138,9 @@ def compare_folders(options: QualityOptions, device: torch.device, watch: Watch)
     return _compare(sets["synthetic"], reference, train, options, brought, device, watch, not_seen)
 
 
-def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.device, watch: Watch) -> Compared:
+def compare_with_run(
+    run: RunFolder, options: QualityOptions, brought: Sequence[Brought], device: torch.device, watch: Watch
+) -> Compared:
     """The same with the held-out and training images of a ``run``; without ``options.synthetic`` of its samples.
 
     Raises:
@@ -146,7 +149,6 @@ def compare_with_run(run: RunFolder, options: QualityOptions, device: torch.devi
     folder = options.synthetic or run.samples
     if not folder.exists():
         raise RunError(f"{run.path} has no samples", fix=f"draw some: lichen sample {run.path}")
-    brought = _brought(options, device)
     config = generator_settings(run)
     source, data = open_made(folder, options.images), read_images(config, watch)
     check_bound(run, data.train)
@@ -166,8 +168,8 @@ def _task(options: QualityOptions, synthetic: ImageSet, reference: ImageSet, tra
     return task_of(config, synthetic, reference, train)
 
 
-def _brought(options: QualityOptions, device: torch.device) -> list[Brought]:
-    """Features by the user's weights; what does not fit is said before images are read."""
+def brought_by(options: QualityOptions, device: torch.device) -> list[Brought]:
+    """Features by the user's weights; what does not fit is said before a folder is made and images are read."""
     from lichen.quality.brought import brought
 
     named = (words.partition("=") for words in options.weights)

@@ -58,18 +58,14 @@ class MemoryTable:
     def chosen(self) -> Mapping[Trained, Option]:
         """The cheapest option of each network within the budget; without a budget the first of each.
 
+        Of a StyleGAN2, which has no options, none.
+
         Raises:
             BudgetError: no option of some network fits.
-            ConfigError: there is a budget for a StyleGAN2, which has no options.
         """
         budget_gb = self.config.memory.budget_gb
-        if not self.options and budget_gb is None:
-            return {}
         if not self.options:
-            raise ConfigError(
-                "--memory.budget-gb chooses among ways to train an autoencoder and a denoiser; a StyleGAN2 has one way",
-                fix=f"leave it out; to take less memory use {self.smaller('denoiser')}",
-            )
+            return {}
         found = self.within(math.inf if budget_gb is None else budget_gb * 1e9)
         if found is None:
             least = gigabytes_up(smallest_budget(self.options))

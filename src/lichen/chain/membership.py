@@ -25,13 +25,21 @@ from lichen.diffusion import add_noise, process_of, target
 from lichen.progress import Step, silent
 from lichen.runs import RunFolder
 from lichen.seeds import mix_seed
+from lichen.stored import generator_settings
 from lichen.training.autoencoder import encode_images
-from lichen.training.generator import Diffusion, load_diffusion
+from lichen.training.generator import Diffusion, load_diffusion, no_denoiser
 from lichen.watch import Watch
 
 LEVELS = 8
 """Noise levels at which an image's loss is measured, in the middles of as many equal parts of the schedule."""
 BATCH_SIZE = 16
+ASKING = "asking a generator for its patients (--model)"
+
+
+def check_model(folder: RunFolder) -> None:
+    """Raise CheckpointError for a run of a kind of model that cannot be asked: before an audit, and not after it."""
+    if generator_settings(folder).objective is None:
+        raise no_denoiser(ASKING, folder.generator)
 
 
 def membership_of_run(
@@ -43,9 +51,7 @@ def membership_of_run(
         CheckpointError: the run has no finished generator, or one without a denoiser.
         RunError: the images are not those that the run was trained on.
     """
-    generator = load_diffusion(
-        folder.generator, device, config.memory.budget_bytes, to="asking a generator for its patients (--model)"
-    )
+    generator = load_diffusion(folder.generator, device, config.memory.budget_bytes, to=ASKING)
     data = read_images(config, watch)
     check_bound(folder, data.train)
     images = len(members_of(data, seed)) + len(data.held_out.names)

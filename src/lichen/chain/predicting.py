@@ -32,11 +32,11 @@ from lichen.config import RunConfig
 from lichen.energy import NO_READING, Energy, Forecast, find_meters
 from lichen.footprint import EACH_IMAGE, SYNTHESIS, TRAINING
 from lichen.images import open_source, split_by_patient
+from lichen.kinds import check_kind
 from lichen.memory import Option, TrainingMemory, gigabytes
 from lichen.place import place_of
 from lichen.plurals import plural
 from lichen.report.formats import duration, whole
-from lichen.samplers import check_sampling
 from lichen.team import ALONE, Team
 from lichen.training.specs import DiffusionSpec
 
@@ -207,7 +207,7 @@ def predict(
     Raises:
         LichenError: a setting or an image cannot be used.
     """
-    check_sampling(config.sampling, config.objective)
+    check_kind(config)
     config = replace(
         config,
         sampling=replace(config.sampling, count=samples or config.sampling.count),

@@ -15,10 +15,10 @@ from lichen.errors import ConfigError
 
 if TYPE_CHECKING:
     from lichen.config import ImagesConfig, RunConfig, SegmentationConfig
-    from lichen.options import PredictOptions, RunOptions
+    from lichen.options import PredictOptions, RunOptions, TrainOptions
     from lichen.presets import PresetName
 
-S = TypeVar("S", "RunOptions", "PredictOptions")
+S = TypeVar("S", "RunOptions", "TrainOptions", "PredictOptions")
 """Options that hold all settings."""
 
 

@@ -25,6 +25,7 @@ def audit(arguments: list[str]) -> int:
     from lichen.audit.summary import membership_words
     from lichen.chain import at_work, audit_folders, audit_with_run, holding, membership_of_run
     from lichen.chain.auditing import check_out
+    from lichen.chain.membership import check_model
     from lichen.chain.reviewing import make_review
     from lichen.config import TrainingConfig
     from lichen.report import write_audit_report
@@ -38,6 +39,8 @@ def audit(arguments: list[str]) -> int:
     niivue = niivue_script() if options.review and options.viewer else None
     if options.reviewed is not None:
         check_marks(options.reviewed)
+    if options.model is not None:
+        check_model(RunFolder(options.model))
     home, path = RunFolder(options.out), options.out / "audit.json"
     with (
         joined() as team,
@@ -94,6 +97,7 @@ def quality(arguments: list[str]) -> int:
     if stored is not None:  # what the run said is the default
         options = parse(QualityOptions, "quality", arguments, QualityOptions(run=options.run, carbon=stored.carbon))
     from lichen.chain import at_work, compare_folders, compare_with_run, holding
+    from lichen.chain.comparing import brought_by
     from lichen.config import TrainingConfig
     from lichen.report import write_quality_report
     from lichen.runs import RunFolder
@@ -104,17 +108,15 @@ def quality(arguments: list[str]) -> int:
     folder = options.out or (options.run or Path()) / "quality"
     # as with samples: what is kept in a run folder is traced there, what has a folder of its own, in that
     home = RunFolder(options.run if options.run is not None and options.out is None else folder)
-    with (
-        holding(home, ALONE),
-        at_work(TrainingConfig(device=options.device), ALONE) as device,
-        watching(home.path, options.carbon, quiet=options.quiet) as watch,
-    ):
-        found = (
-            compare_folders(options, device, watch)
-            if options.run is None
-            else compare_with_run(RunFolder(options.run), options, device, watch)
-        )
-        cost = watch.grams_spent()
+    with at_work(TrainingConfig(device=options.device), ALONE) as device:
+        brought = brought_by(options, device)
+        with holding(home, ALONE), watching(home.path, options.carbon, quiet=options.quiet) as watch:
+            found = (
+                compare_folders(options, brought, device, watch)
+                if options.run is None
+                else compare_with_run(RunFolder(options.run), options, brought, device, watch)
+            )
+            cost = watch.grams_spent()
     path = folder / "quality.json"
     written = found.write(path)
     page = write_quality_report(path)

@@ -81,9 +81,9 @@ def run(arguments: list[str]) -> int:
 
 def train(arguments: list[str]) -> int:
     """Train a generator and stop there."""
-    from lichen.options import RunOptions
+    from lichen.options import TrainOptions
 
-    options, config = settings_of(RunOptions, arguments, "train")
+    options, config = settings_of(TrainOptions, arguments, "train")
     from lichen.chain import train_only
     from lichen.runs import RunFolder
 

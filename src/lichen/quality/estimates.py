@@ -72,6 +72,16 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class NeverNegative(Estimate):
+    """The same of what cannot be below 0."""
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval."""
+        return max(0.0, super().low)
+
+
+@dataclass(frozen=True)
 class Share:
     """A share between 0 and 1, and how many independent images would know it as well.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lichen.quality.estimates import Estimate, Share, halves, numbered, require_patients, share
+from lichen.quality.estimates import NeverNegative, Share, halves, numbered, require_patients, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Neighbourhood:
     """Share of the synthetic images within reach of a real one: how many look real."""
     recall: Share
     """Share of the real images within reach of a synthetic one: how many could have been made."""
-    density: Estimate
+    density: NeverNegative
     """How many real images a synthetic one is within reach of, divided by k; 1 on average for equal distributions.
     Unlike precision it does not rest on one odd real image with a wide reach."""
     coverage: Share
@@ -76,7 +76,7 @@ def prdc(
     return Neighbourhood(
         precision=share(whole[0], errors[0], made),
         recall=share(whole[1], errors[1], real),
-        density=Estimate(whole[2], errors[2]),
+        density=NeverNegative(whole[2], errors[2]),
         coverage=share(whole[3], errors[3], real),
     )
 

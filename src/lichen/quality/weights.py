@@ -15,6 +15,9 @@ from lichen.errors import CheckpointError
 _COUNTER = ".num_batches_tracked"
 """Of batch normalisation while training; older files do not have it, and nothing here reads it."""
 _AS_DICT = "save its weights alone: torch.save(network.state_dict(), PATH), or as safetensors"
+_AGAIN = f"download or copy it again; or, where it was made, {_AS_DICT}"
+_PICKLE = b"\x80"
+"""The first byte of what torch.save wrote before it wrote archives."""
 MOST_NAMED = 3
 """Names of weights in a message."""
 
@@ -64,11 +67,15 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _torch_file(path: Path) -> Any:
     _check_archive(path)
+    with path.open("rb") as file:
+        begins_as_one = file.read(1) == _PICKLE
+    if not (begins_as_one or zipfile.is_zipfile(path)):
+        raise CheckpointError(f"{path} is not a file of weights", fix=_AGAIN)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a strange file makes the reader stumble in ways that it does not list
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
-        raise CheckpointError(f"{path} cannot be read as weights alone ({reason})", fix=_AS_DICT) from error
+        raise CheckpointError(f"{path} cannot be read as weights alone ({reason})", fix=_AGAIN) from error
 
 
 def _check_archive(path: Path) -> None:

@@ -11,6 +11,7 @@ from lichen.plurals import plural
 from lichen.report.charts import line_chart
 from lichen.report.evidence import Facts
 from lichen.report.formats import figure
+from lichen.report.quality_words import estimate_words
 
 _TITLES = {"autoencoder": "Autoencoder", "diffusion": "Diffusion"}
 _GAME = {
@@ -106,7 +107,7 @@ def _probes_of_quality(records: Sequence[object], last: Facts) -> tuple[Curve, .
     (_, found), error, real = points[-1], last.number("distance_error"), last.number("distance_real_high")
     words = (
         f"Squared kernel distance of {plural(last.number('n') or 0, 'sample')} to held-out images in the features of a "
-        f"fixed random network: {_loss(found)}{f' ± {_loss(1.96 * error)}' if error else ''} at the last probe."
+        f"fixed random network: {estimate_words(found, error)} at the last probe."
     )
     if real is not None:
         words += f" As many training images are at {_loss(real)} at most (95 %), which is as near as probes can tell."

@@ -30,6 +30,14 @@ def dice_words(found: Facts) -> str:
     return f"{figure} ({beside})" if beside else figure
 
 
+def difference_finding(found: Facts) -> str:
+    """Whether a difference by patient is ``worse``, ``better`` or ``near``, by its interval; empty where unknown."""
+    low, high = found.number("low"), found.number("high")
+    if low is None or high is None:
+        return ""
+    return "worse" if high < 0 else "better" if low > 0 else "near"
+
+
 def difference_words(found: Facts) -> str:
     """``-0.036 (-0.054 to -0.018)``; empty where there is none."""
     estimate, low, high = (found.number(key) for key in ("estimate", "low", "high"))

@@ -15,6 +15,7 @@ from lichen.report.evidence import Document, Facts, read_document, read_text
 from lichen.report.forecast import ForecastSection, forecast_section
 from lichen.report.formats import NOT_RECORDED, shape, whole
 from lichen.report.gallery import Gallery, gallery
+from lichen.report.quality_words import estimate_words
 from lichen.report.run_words import Rows, compact, counted, finished_words, hashes, of_patients, provenance_rows
 from lichen.report.segmentation_page import segmentation_page
 from lichen.report.templates import render
@@ -197,8 +198,8 @@ def _quality(distance: Facts) -> Rows:
 
 
 def _estimate(facts: Facts) -> str:
-    error = facts.number("standard_error")
-    return _plain(facts.number("value")) + (f" ± {_plain(error)} (standard error)" if error is not None else "")
+    value = facts.number("value")
+    return NOT_RECORDED if value is None else estimate_words(value, facts.number("standard_error"))
 
 
 def _sum(numbers: Iterable[float | None]) -> float | None:

@@ -11,10 +11,18 @@ from markupsafe import Markup
 from lichen.errors import AuditError
 from lichen.files import sha256_of, write_text
 from lichen.plurals import plural
+from lichen.report.dice_words import difference_finding
 from lichen.report.dots import Dot, dot_chart, dot_swatch
 from lichen.report.evidence import Facts, read_document
 from lichen.report.formats import NOT_RECORDED, rows_of, shape, whole
-from lichen.report.quality_words import FIGURES, FINDINGS, lacking_words, reading_words
+from lichen.report.quality_words import (
+    FIGURES,
+    LIKENESS,
+    MORE_VARIED,
+    finding_words,
+    lacking_words,
+    reading_words,
+)
 from lichen.report.run_words import Rows, counted
 from lichen.report.task_section import TaskSection, task_section
 from lichen.report.templates import render
@@ -23,7 +31,7 @@ _LEGEND = (
     ("band", "between real images, with interval"),
     ("near", "synthetic images, as between real ones"),
     ("worse", "worse"),
-    ("better", "better, as copies would be"),
+    ("better", f"better, as copies would be; a likeness: {MORE_VARIED}"),
 )
 
 
@@ -89,7 +97,7 @@ def write_quality_report(quality_json: Path) -> Path:
     panels = _panels(figures, about)
     page = QualityPage(
         subtitle=_subtitle(facts.at("counts")),
-        summary=_summary(figures, facts.text("real_from")),
+        summary=_summary(figures, facts.text("real_from")) + _by_task(facts.at("task", "difference")),
         cards=_cards(facts, figures),
         panels=panels,
         task=task_section(facts.at("task")),
@@ -119,16 +127,31 @@ def _subtitle(counts: Facts) -> str:
 
 def _summary(figures: tuple[Facts, ...], real_from: str | None) -> str:
     """How many figures are as between real images."""
-    found = [figure.text("finding") for figure in figures]
-    known = [finding for finding in found if finding in {"as real", "worse", "better"}]
+    found = [(figure.text("name"), figure.text("finding")) for figure in figures]
+    known = [
+        MORE_VARIED if (name, finding) == (LIKENESS, "better") else finding
+        for name, finding in found
+        if finding in {"as real", "worse", "better"}
+    ]
     if not known:
         return "There are too few images to tell the synthetic ones from real ones by any figure."
-    counts = {finding: known.count(finding) for finding in ("as real", "worse", "better")}
-    words = f"Of {plural(len(known), 'figure')}, {counts['as real']} cannot be told from those between real images"
-    for finding, more in (("worse", ""), ("better", ", as copies would be")):
-        if number := counts[finding]:
+    words = f"Of {plural(len(known), 'figure')}, {known.count('as real')} cannot be told from those between real images"
+    for finding, more in (("worse", ""), ("better", ", as copies would be"), (MORE_VARIED, "")):
+        if number := known.count(finding):
             words += f", {number} {'is' if number == 1 else 'are'} {finding}{more}"
     return f"{words}. Real against real: {real_from or 'not recorded'}, against the reference."
+
+
+_BY_TASK = {
+    "worse": " What learned from them draws worse than what learned from real images.",
+    "better": " What learned from them draws better than what learned from real images.",
+    "near": " What learned from them cannot be told from what learned from real images.",
+}
+"""By the finding of a task, where there is one."""
+
+
+def _by_task(difference: Facts) -> str:
+    return _BY_TASK.get(difference_finding(difference), "")
 
 
 def _cards(facts: Facts, figures: tuple[Facts, ...]) -> tuple[tuple[str, str, str], ...]:
@@ -197,13 +220,13 @@ def _dot(figure: Facts) -> Dot | None:
 
 
 def _row(figure: Facts) -> Row:
-    finding = figure.text("finding") or ""
+    name = figure.text("name") or ""
     return Row(
-        FIGURES[figure.text("name") or ""].title,
+        FIGURES[name].title,
         reading_words(figure.at("synthetic")),
         reading_words(figure.at("matched")),
         reading_words(figure.at("real")),
-        *FINDINGS.get(finding, ("not known", "")),
+        *finding_words(name, figure.text("finding") or ""),
     )
 
 

@@ -92,6 +92,19 @@ FINDINGS = {
     "unknown": ("not known", ""),
 }
 """A finding of ``quality.json`` -> the word for it, and its tone on a page."""
+LIKENESS = "ms-ssim"
+MORE_VARIED = "more varied than real"
+"""What a likeness below that of real images is: copies would be as alike as what they are copies of."""
+
+
+def finding_words(name: str, finding: str) -> tuple[str, str]:
+    """The word for the ``finding`` of the figure ``name``, and its tone on a page."""
+    words, tone = FINDINGS.get(finding, FINDINGS["unknown"])
+    return (MORE_VARIED if (name, finding) == (LIKENESS, "better") else words), tone
+
+
+_NORMAL = 1.96
+"""Standard errors on either side of a 95 % interval."""
 
 
 def reading_words(reading: Facts) -> str:
@@ -100,6 +113,14 @@ def reading_words(reading: Facts) -> str:
     if value is None:
         return "none"
     return _short(value) + ("" if low is None or high is None else f" ({_short(low, 2)} to {_short(high, 2)})")
+
+
+def estimate_words(value: float, standard_error: float | None) -> str:
+    """``4.54 (2.3 to 6.8, 95 %)``; without an error the figure alone."""
+    if standard_error is None:
+        return _short(value)
+    low, high = value - _NORMAL * standard_error, value + _NORMAL * standard_error
+    return f"{_short(value)} ({_short(low, 2)} to {_short(high, 2)}, 95 %)"
 
 
 def lacking_words(names: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from markupsafe import Markup
 
 from lichen.plurals import plural
-from lichen.report.dice_words import dice_parts, dice_words, difference_words
+from lichen.report.dice_words import dice_parts, dice_words, difference_finding, difference_words
 from lichen.report.dots import Dot, dot_chart
 from lichen.report.evidence import Facts
 from lichen.report.formats import whole
@@ -19,6 +19,7 @@ _FINDINGS = {
     "better": "draws better than",
     "near": "cannot be told from",
 }
+_TONES = {"worse": "bad", "better": "unsure", "near": "good"}
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ def task_section(task: Facts) -> TaskSection | None:
     made, real = task.at("synthetic"), task.at("real")
     if not made:
         return None
-    finding, tone = _finding(task.at("difference"))
+    finding = difference_finding(task.at("difference"))
     pairs = zip_longest(made.each("classes"), real.each("classes"), fillvalue=Facts())
     return TaskSection(
         verdict=_verdict(finding, task) if real else _ALONE,
-        tone=tone,
+        tone=_TONES.get(finding, ""),
         chart=_chart(made.at("dice"), real.at("dice"), finding),
         about=_about(task),
         rows=(
@@ -54,14 +55,6 @@ def task_section(task: Facts) -> TaskSection | None:
 
 def _row(name: str, made: Facts, real: Facts) -> tuple[str, tuple[tuple[str, str], ...]]:
     return name, tuple(dice_parts(learned.at("dice")) for learned in (made, real))
-
-
-def _finding(difference: Facts) -> tuple[str, str]:
-    """How the two differ, and its tone on a page; nothing where that is not known."""
-    low, high = difference.number("low"), difference.number("high")
-    if low is None or high is None:
-        return "", ""
-    return ("worse", "bad") if high < 0 else ("better", "unsure") if low > 0 else ("near", "good")
 
 
 def _verdict(finding: str, task: Facts) -> str:

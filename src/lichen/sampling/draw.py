@@ -7,6 +7,7 @@ interrupted one, and in one that asked for more images.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -49,20 +50,21 @@ def draw_samples(
 
     ``phase`` surrounds the kinds of work, so that a caller can measure them: "synthesise" of a StyleGAN2; of a
     diffusion model "compile" if that is asked for, "denoise" and "decode". In a ``team`` the processes take turns by
-    the number of the batch, and ``step`` counts those of this process.
+    the number of the batch, and ``step`` counts those of this process that are kept.
     """
     wanted, batches = set(indices), own_batches(indices, config.batch_size, team)
+    kept = Counter(index // config.batch_size for index in wanted)
 
     def write(images: Tensor, batch: int) -> None:
         write_images(generator, images, batch, wanted, config, folder)
 
     if isinstance(generator, Diffusion):
-        _through_latents(generator, batches, config, write, phase, step)
+        _through_latents(generator, batches, config, write, phase, lambda batch: step(kept[batch]))
     elif batches:
         with phase("synthesise"):
             for batch in batches:
                 write(draw_styled(generator, batch, config), batch)
-                step(config.batch_size)
+                step(kept[batch])
 
 
 def _through_latents(
@@ -71,7 +73,7 @@ def _through_latents(
     config: SamplingConfig,
     write: Callable[[Tensor, int], None],
     phase: Callable[[str], AbstractContextManager[object]],
-    step: Step,
+    drawn: Callable[[int], None],
 ) -> None:
     if config.compile and batches:
         with phase("compile"):
@@ -82,7 +84,7 @@ def _through_latents(
         with phase("denoise"):
             for batch in batches[start : start + ahead]:
                 latents.append(draw_latents(generator, batch, config))
-                step(config.batch_size)
+                drawn(batch)
         with phase("decode"):
             for batch, part in zip(batches[start : start + ahead], latents, strict=True):
                 write(decode_images(generator, part), batch)
@@ -115,8 +117,9 @@ def write_images(
 
 
 def images_drawn(indices: Sequence[int], config: SamplingConfig, team: Team = ALONE) -> int:
-    """How many images this process computes to get ``indices``: whole batches."""
-    return len(own_batches(indices, config.batch_size, team)) * config.batch_size
+    """How many of ``indices`` this process draws and its bar counts; whole batches are computed to get them."""
+    batches = set(own_batches(indices, config.batch_size, team))
+    return sum(index // config.batch_size in batches for index in set(indices))
 
 
 def own_batches(indices: Sequence[int], batch_size: int, team: Team) -> list[int]:

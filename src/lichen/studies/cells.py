@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
+from lichen.audit import find_score
 from lichen.config import RunConfig
-from lichen.errors import ConfigError
+from lichen.errors import ConfigError, LichenError
+from lichen.kinds import check_kind
 from lichen.plans import plan_of
 from lichen.studies.definition import Levels, Size, Study, Table
 
@@ -66,6 +68,21 @@ def cells_of(study: Study, size: Size, data: Mapping[str, Path], start: RunConfi
     cells = tuple(sorted((cell for cells in by_table for cell in cells), key=_round))
     _refuse_names(study, cells)
     return cells
+
+
+def check_settings(study: Study, cells: Sequence[Cell]) -> None:
+    """Raise ConfigError for the first cell whose settings do not go together, by its name, before any is probed."""
+    for cell in cells:
+        try:
+            check_kind(cell.config)
+            for score in cell.config.audit.scores:
+                find_score(score)
+        except LichenError as error:
+            raise ConfigError(
+                f"{study.path}: cell {cell.name}: {error.problem}",
+                fix="change base, arm or level of that cell; what only one kind of model knows belongs in the levels "
+                "of that kind, and not in the base",
+            ) from error
 
 
 def _refuse_too_many(study: Study, tables: Sequence[Table]) -> None:

@@ -128,11 +128,26 @@ def _notes(results: Results) -> list[str]:
             "Where the meter is a model of processor time, as on a machine without energy counters, joules follow "
             "seconds by construction: compare them with parameters and operations, not with time."
         )
+    if without := _without_figures(results):
+        words = f"No finished run has a figure of: {', '.join(without)}. They are – in the tables and in no plot."
+        if results.study.kind == "runs":
+            words += " Too few images can be why, or settings of the audit, such as a self_test of 0."
+        notes.append(words)
     if results.at_once > 1:
         notes.append(
             f"{results.at_once} runs worked at once. Where a hardware counter was read, it counted the neighbours, too."
         )
     return notes
+
+
+def _without_figures(results: Results) -> list[str]:
+    """The outcomes, in words, that some run finished without and none with a figure."""
+    found = [row.found.values for row in results.rows if row.state == "finished"]
+    return [
+        outcome.words
+        for outcome in results.study.outcomes
+        if found and all(values.get(outcome.name) is None for values in found)
+    ]
 
 
 def _picture(plot: Plot, results: Results) -> Picture | None:

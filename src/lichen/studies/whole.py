@@ -9,13 +9,13 @@ from pathlib import Path
 from lichen.carbon import energy_range_text, energy_text, grams, grams_range_text, grams_text
 from lichen.config import CarbonConfig, RunConfig
 from lichen.energy import NO_READING, Energy
-from lichen.errors import RunError
+from lichen.errors import ConfigError, RunError
 from lichen.files import make_folder, write_text
 from lichen.place import place_of
 from lichen.plurals import plural
 from lichen.report.formats import duration
 from lichen.runs import RunFolder
-from lichen.studies.cells import Cell, cells_of
+from lichen.studies.cells import Cell, cells_of, check_settings
 from lichen.studies.definition import Size, Study
 from lichen.studies.jobs import Job
 from lichen.studies.page import write_pages
@@ -47,8 +47,10 @@ def run_study(
     at_once = 1 if study.kind == "forecast" else at_once  # probes side by side would slow each other
     cells = cells_of(study, size, data, RunConfig(carbon=carbon))
     jobs = [Job(cell, study.kind, home) for cell in cells]
-    make_folder(home)
     left = [job for job in jobs if not job.is_finished()]
+    check_settings(study, cells)
+    _check_folders(data if left else {})
+    make_folder(home)
     write_text(home / "definition.yaml", study.path.read_text(encoding="utf-8"))
     expected: dict[str, Expected] = {}
     teller = _Teller(len(jobs), len(jobs) - len(left), quiet=quiet)
@@ -72,6 +74,13 @@ def run_study(
     write(results, home)
     write_pages(results, home)
     return results, failed
+
+
+def _check_folders(data: Mapping[str, Path]) -> None:
+    """Raise ConfigError for images that are not there."""
+    for name, path in data.items():
+        if not path.exists():
+            raise ConfigError(f"--data {name}={path}: there is no such folder", fix="give the folder of these images")
 
 
 class _Teller(Lines):

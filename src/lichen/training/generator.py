@@ -157,10 +157,15 @@ def load_diffusion(path: Path, device: torch.device, budget_bytes: int | None = 
     """
     found = load_generator(path, device, budget_bytes)
     if isinstance(found, StyleGAN2):
-        raise CheckpointError(
-            f"{to} asks a denoiser, and {path} holds a StyleGAN2, which has none", fix="give a diffusion model's"
-        )
+        raise no_denoiser(to, path)
     return found
+
+
+def no_denoiser(to: str, path: Path) -> CheckpointError:
+    """What is wrong with asking a StyleGAN2 in ``path`` for work that no other kind than diffusion is for."""
+    return CheckpointError(
+        f"{to} asks a denoiser, and {path} holds a StyleGAN2, which has none", fix="give a diffusion model's"
+    )
 
 
 def identity(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
