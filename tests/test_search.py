@@ -21,19 +21,20 @@ from lichen.carbon import Range
 from lichen.config import BudgetConfig, CarbonConfig, EnergyBudgetConfig, SegmentationConfig
 from lichen.energy import Interval, Trace, find_meters, read_sessions, read_traces, total, trace_name
 from lichen.errors import BudgetError, ConfigError, RunError
+from lichen.processes import ended
 from lichen.runs import RunFolder, read_lines
 from lichen.searching.definition import Search, Span
 from lichen.searching.forecasts import Forecasts
 from lichen.searching.journal import Journal
 from lichen.searching.points import applied, at_random, grid, places_of
 from lichen.searching.reading import read_search
-from lichen.searching.results import Results
+from lichen.searching.results import Results, report
 from lichen.searching.rulings import Ruling, Rulings
 from lichen.searching.spending import spent_on
 from lichen.searching.tasks import NOTHING, Expected
 from lichen.searching.terms import Terms
 from lichen.searching.trials import Trial
-from lichen.searching.whole import run_search
+from lichen.searching.whole import refuse_what_nothing_kept, run_search
 from lichen.selection import proposing
 from lichen.selection.recording import from_json
 from lichen.selection.types import Limits, Setting
@@ -544,3 +545,34 @@ def test_a_failure_is_told_in_the_words_of_the_process_that_failed(tmp_path: Pat
             widths, None, tmp_path / "search", Terms(carbon=FRANCE), task=Failing(said=said), quiet=True
         )
         assert set(failed.values()) == {told}
+
+
+def test_a_failure_names_no_folder_above_the_data(tmp_path: Path, widths: Search) -> None:
+    data = tmp_path / "Miller, J." / "scans"
+    data.mkdir(parents=True)
+    _, failed = run_search(
+        widths, data, tmp_path / "search", Terms(carbon=FRANCE), task=Failing(said=f"{data} is not there"), quiet=True
+    )
+    assert set(failed.values()) == {"scans is not there (code 3)"}
+    pages = [path.read_text() for path in (tmp_path / "search").glob("*.*") if path.suffix in {".html", ".md", ".csv"}]
+    assert not any("Miller" in page for page in pages)
+
+
+def test_how_a_process_ended_is_said() -> None:
+    assert (ended(2), ended(-9)) == ("code 2", "killed by signal 9")
+
+
+def test_a_budget_that_nothing_could_be_tested_within_says_what_would_do(tmp_path: Path, widths: Search) -> None:
+    budget = EnergyBudgetConfig(energy_kwh=1e-5)
+    terms, home = Terms(carbon=FRANCE, budget=budget), tmp_path / "search"
+    place = places_of(widths, grid(widths))[0]
+    expected = Expected(Range(1, 20, 36), None, Interval(1, 1, 1), None, None, None)
+    trial = Trial(place, applied(widths, place.point, SegmentationConfig()), Quick(), 0, terms, home)
+    trial.lose_to_budget()
+    lost = trial.candidate(expected, None, None)
+    assert lost.cut_untested
+    results = report(widths, [lost], Limits(candidate_j=36.0), terms.place, None, spent_on(home), home)
+    with pytest.raises(
+        BudgetError, match=r"reading and timing count, too\n  fix: give .* 2e-05 or more"
+    ):
+        refuse_what_nothing_kept(results, terms)

@@ -169,6 +169,8 @@ def test_a_budget_buys_the_best_below_it_and_a_quality_the_cheapest_above_it() -
     assert choice is not None
     assert widths([choice.take]) == [2]
     assert within_budget(among, 9.0, "higher") is None
+    untested = [replace(one, cut_untested=True) for one in five()]
+    assert within_budget(configurations(untested, NOTHING), 39.0, "higher") is None
     enough = at_least(among, 0.65, "higher")
     assert enough is not None
     assert widths([enough]) == [2]

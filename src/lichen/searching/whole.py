@@ -55,7 +55,7 @@ def run_search(
     _refuse_small_budget(candidates, terms)
     limits = replace(terms.limits(search), candidate_j=terms.cut_j)
     results = report(search, candidates, limits, terms.place, terms.carbon.pue, spent_on(home), home)
-    _refuse_what_nothing_kept(results, terms)
+    refuse_what_nothing_kept(results, terms)
     return results, runner.failed
 
 
@@ -229,7 +229,7 @@ def _refuse_small_budget(candidates: Sequence[Candidate], terms: Terms) -> None:
         )
 
 
-def _refuse_what_nothing_kept(results: Results, terms: Terms) -> None:
+def refuse_what_nothing_kept(results: Results, terms: Terms) -> None:
     """Raise BudgetError where every candidate's budget was spent before anything could be tested."""
     found = _binding(terms.budget, terms)
     some = [one for one in results.candidates if one.cut_untested and one.cost_j is not None]
