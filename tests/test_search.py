@@ -572,5 +572,5 @@ def test_a_budget_that_nothing_could_be_tested_within_says_what_would_do(tmp_pat
     lost = trial.candidate(expected, None, None)
     assert lost.cut_untested
     results = report(widths, [lost], Limits(candidate_j=36.0), terms.place, None, spent_on(home), home)
-    with pytest.raises(BudgetError, match=r"reading and timing count, too\n  fix: give .* 2e-05 or more"):
+    with pytest.raises(BudgetError, match=r"before any candidate could be tested\n  fix: raise it: .* width-4"):
         refuse_what_nothing_kept(results, terms)

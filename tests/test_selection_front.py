@@ -169,6 +169,11 @@ def test_a_budget_buys_the_best_below_it_and_a_quality_the_cheapest_above_it() -
     assert choice is not None
     assert widths([choice.take]) == [2]
     assert within_budget(among, 9.0, "higher") is None
+    spent = [replace(one, cut=Measured(0.1, None, None, 1.0)) for one in five()]
+    assert within_budget(configurations(spent, NOTHING), 39.0, "higher") is None
+    cut = within_budget([*configurations(spent, NOTHING), *cut_short(spent, NOTHING)], 39.0, "higher")
+    assert cut is not None
+    assert cut.best.is_cut
     untested = [replace(one, cut_untested=True) for one in five()]
     assert within_budget(configurations(untested, NOTHING), 39.0, "higher") is None
     enough = at_least(among, 0.65, "higher")

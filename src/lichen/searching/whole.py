@@ -232,14 +232,16 @@ def _refuse_small_budget(candidates: Sequence[Candidate], terms: Terms) -> None:
 def refuse_what_nothing_kept(results: Results, terms: Terms) -> None:
     """Raise BudgetError where every candidate's budget was spent before anything could be tested."""
     found = _binding(terms.budget, terms)
-    some = [one for one in results.candidates if one.cut_untested and one.cost_j is not None]
-    if found is None or not some or any(one.found or one.cut for one in results.candidates):
+    untested = [(one, one.cost_j) for one in results.candidates if one.cut_untested]
+    costs = [(one, cost) for one, cost in untested if cost is not None]
+    if found is None or not costs or any(one.found or one.cut for one in results.candidates):
         return
-    unit, given, limit_j = found
-    one, most_j = min(((one, one.cost_j.high) for one in some if one.cost_j), key=lambda pair: pair[1])
+    unit, given, _ = found
+    one, cost = min(costs, key=lambda pair: pair[1].low)
     raise BudgetError(
-        f"--budget.{unit} {given:g} was spent before any candidate could be tested: reading and timing count, too",
-        fix=f"give --budget.{unit} {given * (1 + most_j / limit_j):.2g} or more, enough for {one.name}",
+        f"--budget.{unit} {given:g} was spent on reading and timing, which count, before any candidate could be tested",
+        fix=f"raise it: the training of {one.name} alone, the cheapest, takes "
+        f"{energy_range_text(cost.low, cost.estimate, cost.high)} more",
     )
 
 

@@ -109,12 +109,18 @@ def choose(among: Sequence[Configuration], direction: Direction) -> Choice | Non
 def within_budget(among: Sequence[Configuration], budget_j: float, direction: Direction) -> Choice | None:
     """What to take with a budget in joules for training and planned synthesis; None where it allows for none.
 
-    What was cut by the budget keeps it, if there was something to test by then. Of all else the upper end has to, as
-    while it is trained: a budget that is kept by the best estimate only is not kept.
+    What was cut by the budget keeps it as it was then, if there was something to test. Of all else the upper end has
+    to, as while it is trained: a budget that is kept by the best estimate only is not kept.
     """
-    kept = [each for each in among if each.is_cut or (each.cost_j is not None and each.cost_j.high <= budget_j)]
-    kept = [each for each in kept if not any(one.cut_untested for one in each.candidates)]
-    return choose([each for each in kept if not each.why_not], direction)
+    kept = [each for each in among if each.is_cut or _fits(each, budget_j)]
+    tested = [each for each in kept if not any(one.cut_untested for one in each.candidates)]
+    return choose([each for each in tested if not each.why_not], direction)
+
+
+def _fits(whole: Configuration, budget_j: float) -> bool:
+    """Whether it was done within the budget, reading and timing included, for which it would have been cut."""
+    was_cut = any(one.cut is not None for one in whole.candidates)
+    return not was_cut and whole.cost_j is not None and whole.cost_j.high <= budget_j
 
 
 def at_least(among: Sequence[Configuration], quality: float, direction: Direction) -> Configuration | None:
