@@ -558,6 +558,12 @@ def test_a_failure_names_no_folder_above_the_data(tmp_path: Path, widths: Search
     assert not any("Miller" in page for page in pages)
 
 
+def test_images_that_are_not_there_are_missed_before_anything_is_timed(tmp_path: Path, widths: Search) -> None:
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        run_search(widths, tmp_path / "nowhere", tmp_path / "search", Terms(carbon=FRANCE), task=Quick(), quiet=True)
+    assert not (tmp_path / "search").exists()
+
+
 def test_how_a_process_ended_is_said() -> None:
     assert (ended(2), ended(-9)) == ("code 2", "killed by signal 9")
 

@@ -29,7 +29,7 @@ def as_markdown(view: View) -> str:
     lines += [f"- {markdown_cell(words)}" for words in view.answers]
     for tile in view.tiles:
         ends = f" ({tile.ends})" if tile.ends else ""
-        lines.append(f"- {tile.eyebrow} {tile.big}{ends}. {tile.words}")
+        lines.append(f"- {tile.eyebrow}: {tile.big}{ends}. {tile.words}")
     lines.append("")
     for picture in view.pictures:
         lines += [f"![{markdown_cell(picture.title)}](figures/{picture.name}.svg)", ""]

@@ -110,6 +110,6 @@ def in_words(results: Results, home: Path) -> str:
         *answers(results),
     ]
     for tile, label in zip(_tiles(results), ("emitted", "saved"), strict=False):
-        rows.append((label, f"{tile.big}{f' ({tile.ends})' if tile.ends else ''}; {tile.words}".replace("₂", "2")))
+        rows.append((label, f"{tile.big}{f' ({tile.ends})' if tile.ends else ''}. {tile.words}".replace("₂", "2")))
     rows.append(("report", str(home / "report.html")))
     return "\n".join(f"{label:<9} {printable(words)}" for label, words in rows)

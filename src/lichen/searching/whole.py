@@ -50,6 +50,8 @@ def run_search(
         LichenError: settings or images cannot be used, or ``home`` holds runs of other settings.
         BudgetError: no candidate can be trained within a budget.
     """
+    if data is not None and not data.exists():
+        raise ConfigError(f"--data {data}: there is no such folder", fix="give the folder of the images")
     runner = Runner(search, task or task_of(search.task), data, home, terms, quiet=quiet)
     candidates = runner.run()
     _refuse_small_budget(candidates, terms)
