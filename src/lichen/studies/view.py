@@ -137,6 +137,8 @@ def _notes(results: Results) -> list[str]:
         notes.append(
             f"{results.at_once} runs worked at once. Where a hardware counter was read, it counted the neighbours, too."
         )
+    elif results.study.kind == "runs":
+        notes.append("Where a second command worked on the study, hardware counters counted its runs, too.")
     return notes
 
 
