@@ -14,12 +14,25 @@ import quick_candidate
 from lichen.carbon import Range
 from lichen.config import CarbonConfig, SegmentationConfig
 from lichen.energy import Interval
-from lichen.searching.definition import Method
+from lichen.searching.definition import Method, Search
 from lichen.searching.reading import read_search
+from lichen.searching.results import Results
 from lichen.searching.segmentation import Segmentation
 from lichen.searching.tasks import Expected
 from lichen.searching.terms import Terms
 from lichen.searching.whole import run_search
+
+WIDTHS = """
+lichen_search: 1
+title: "How wide must the segmenter be?"
+task: segmentation
+base:
+  training: {images_seen: 20}
+space:
+  segmenter.width: [4, 8, 16]
+seeds: [0]
+"""
+FRANCE = CarbonConfig(grid="FR")
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,19 @@ class Quick(Segmentation):
         return Expected(cost, None, Interval(1, 1, 1), None, None, None)
 
 
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def select(search: Search, home: Path, terms: Terms, per_width_j: float | None = None) -> Results:
+    results, failed = run_search(search, None, home, terms, task=Quick(per_width_j), quiet=True)
+    assert not failed
+    return results
+
+
 def main(path: Path, home: Path, method: Method, trials: int | None) -> int:
-    terms = Terms(method, trials, carbon=CarbonConfig(grid="FR"))
+    terms = Terms(method, trials, carbon=FRANCE)
     _, failed = run_search(read_search(path, method), None, home, terms, task=Quick(), quiet=True)
     return len(failed)
 

@@ -1,8 +1,8 @@
 """What other trackers get wrong when they measure, one test each; programs run as users run them.
 
 carbontracker 2.4.7 averages several GPUs, and ends the training process when its monitor fails. codecarbon 3.3.2 puts a
-machine without network in Quebec, leaves no file after SIGKILL, and counts a GPU without an energy counter as 0 kWh
-(its issue 1316). zeus 0.16 reports a total of 0 J where there is no GPU. codecarbon calls three hosts unasked.
+machine without network in Quebec, leaves no file after SIGKILL, and counts a GPU without an energy counter as
+0 kWh. zeus 0.16 reports a total of 0 J where there is no GPU. codecarbon calls three hosts unasked.
 """
 
 from __future__ import annotations

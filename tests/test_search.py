@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +17,27 @@ import pytest
 
 import quick_search
 from lichen.carbon import Range
-from lichen.config import BudgetConfig, CarbonConfig, EnergyBudgetConfig, SegmentationConfig
-from lichen.energy import Interval, Trace, find_meters, read_sessions, read_traces, total, trace_name
+from lichen.config import BudgetConfig, EnergyBudgetConfig, SegmentationConfig
+from lichen.energy import Interval, read_sessions, read_traces, total
 from lichen.errors import BudgetError, ConfigError, RunError
-from lichen.processes import ended
 from lichen.runs import RunFolder, read_lines
 from lichen.searching.definition import Search, Span
-from lichen.searching.forecasts import Forecasts
-from lichen.searching.journal import Journal
 from lichen.searching.points import applied, at_random, grid, places_of
 from lichen.searching.reading import read_search
-from lichen.searching.results import Results, report
+from lichen.searching.refusals import refuse_what_nothing_kept
 from lichen.searching.rulings import Ruling, Rulings
 from lichen.searching.spending import spent_on
-from lichen.searching.tasks import NOTHING, Expected
+from lichen.searching.tasks import Expected
 from lichen.searching.terms import Terms
 from lichen.searching.trials import Trial
-from lichen.searching.whole import refuse_what_nothing_kept, run_search
+from lichen.searching.whole import run_search
 from lichen.selection import proposing
 from lichen.selection.recording import from_json
 from lichen.selection.types import Limits, Setting
 from lichen.settings import dump_settings
 from quick_candidate import STEPS, dice_of, summary
-from quick_search import Quick
+from quick_search import FRANCE, WIDTHS, Quick, select, written
 
-WIDTHS = """
-lichen_search: 1
-title: "How wide must the segmenter be?"
-task: segmentation
-base:
-  training: {images_seen: 20}
-space:
-  segmenter.width: [4, 8, 16]
-seeds: [0]
-"""
 SPANS = """
 lichen_search: 1
 title: "Which steps, how fast?"
@@ -64,16 +50,6 @@ space:
 seeds: [0, 1]
 planned_images: 100
 """
-FRANCE = CarbonConfig(grid="FR")
-
-
-def quiet(_: str) -> None:
-    """Hears what would be said."""
-
-
-def written(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 @pytest.fixture
@@ -261,12 +237,6 @@ def test_a_cut_candidate_stays_so_until_its_budget_is_raised_or_it_is_to_converg
         replace(converging, config=replace(config, segmenter=replace(config.segmenter, width=5))).find()
 
 
-def select(search: Search, home: Path, terms: Terms, per_width_j: float | None = None) -> Results:
-    results, failed = run_search(search, None, home, terms, task=Quick(per_width_j), quiet=True)
-    assert not failed
-    return results
-
-
 def runner(search: Search, home: Path, *method: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, quick_search.__file__, str(search.path), str(home), *method])
 
@@ -385,66 +355,6 @@ def test_optuna_goes_on_with_the_trial_that_a_killed_process_left(tmp_path: Path
     assert [asdict(one) for one in again.candidates] == [asdict(one) for one in results.candidates]
 
 
-DAMAGE: dict[str, Callable[[bytes], bytes]] = {
-    "garbage at the end": lambda text: text + b"what {\n",
-    "garbage in the middle": lambda text: text.replace(b"\n", b"\nwhat {\n", 1),
-    "no text": lambda text: text + bytes(range(256)) + b"\n",
-    "of a newer form": lambda text: text + b'{"op_code": 99, "worker_id": "a"}\n',
-    "of another form": lambda text: b'{"version": 7}\n' + text,
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_journal_of_optuna_is_named_with_a_way_out(
-    tmp_path: Path, widths: Search, damage: Callable[[bytes], bytes]
-) -> None:
-    pytest.importorskip("optuna")
-    terms = Terms(method="optuna", trials=2, carbon=FRANCE)
-    Journal(widths, terms, tmp_path).propose()
-    journal = tmp_path / "optuna.journal"
-    journal.write_bytes(damage(journal.read_bytes()))
-    with pytest.raises(RunError, match=r"optuna\.journal is damaged, or was written by another version of Optuna"):
-        Journal(widths, terms, tmp_path).propose()
-    journal.rename(tmp_path / "moved")
-    assert Journal(widths, terms, tmp_path).propose()
-
-
-def test_a_record_that_a_kill_cut_short_does_not_spoil_the_next(tmp_path: Path, widths: Search) -> None:
-    pytest.importorskip("optuna")
-    terms = Terms(method="optuna", trials=2, carbon=FRANCE)
-    Journal(widths, terms, tmp_path).propose()
-    journal = tmp_path / "optuna.journal"
-    whole = journal.read_bytes()
-    journal.write_bytes(whole + whole[-40:-1])
-    again = Journal(widths, terms, tmp_path)
-    assert again.propose()
-    assert len(again.points()) == len(Journal(widths, terms, tmp_path).points()) > 0
-
-
-@pytest.mark.parametrize(
-    "damaged", ["{}", "what {", '{"state": "finished", "segmentation": {"dice": {"estimate": 1e308}}}']
-)
-def test_a_candidate_whose_summary_is_damaged_is_done_again_and_the_others_are_left_alone(
-    tmp_path: Path, widths: Search, damaged: str
-) -> None:
-    home, terms = tmp_path / "search", Terms(carbon=FRANCE)
-    before = select(widths, home, terms)
-    summaries = sorted(home.glob("runs/*/summary.json"))
-    others = {path: path.read_bytes() for path in summaries[1:]}
-    summaries[0].write_text(damaged)
-    after = select(widths, home, terms)
-    quality = {one.name: one.found and one.found.quality for one in before.candidates}
-    assert {one.name: one.found and one.found.quality for one in after.candidates} == quality
-    assert others == {path: path.read_bytes() for path in summaries[1:]}
-
-
-def test_a_ruling_that_somebody_damaged_is_passed_over(tmp_path: Path) -> None:
-    path = tmp_path / "decisions.jsonl"
-    limits = '{"candidate_j": 1' + "0" * 400 + "}"
-    path.write_text(f'{{"candidate": "a", "kind": "refuse", "reason": "r", "limits": {limits}}}\n')
-    assert Rulings(path).standing(Limits(candidate_j=1.0)) == {}
-
-
 def test_many_rulings_are_kept_in_one_reading_of_those_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,27 +372,6 @@ def test_many_rulings_are_kept_in_one_reading_of_those_there_are(
     assert list(rulings.standing(Limits())) == [each.candidate for each in many]
 
 
-def test_a_forecast_that_cannot_be_one_is_made_anew(tmp_path: Path, widths: Search) -> None:
-    forecasts, config = Forecasts(tmp_path / "forecasts", Quick(per_width_j=1.0), 0), SegmentationConfig()
-    expected = forecasts.of(config, 1, quiet)
-    (path,) = (tmp_path / "forecasts").glob("*.json")
-    whole = json.loads(path.read_text())
-    negative = json.dumps({**whole, "training_j": {"low": -5, "estimate": None, "high": math.inf}})
-    for damaged in ("", "[" * 100_000, "null", negative):
-        path.write_text(damaged)
-        assert Forecasts(tmp_path / "forecasts", Quick(per_width_j=1.0), 0).of(config, 1, quiet) == expected
-        assert json.loads(path.read_text()) == whole
-
-
-def test_a_trace_that_says_nothing_does_not_hide_what_the_others_say(tmp_path: Path) -> None:
-    with Trace(tmp_path / trace_name(1), find_meters()) as trace, trace.phase("probe"):
-        time.sleep(0.02)
-    before = spent_on(tmp_path)
-    (tmp_path / "energy-other-2.jsonl").write_text('what {\n{"a": 1}\n')
-    assert spent_on(tmp_path) == replace(before, unread=1)
-    assert before.energy_j.high > 0
-
-
 def test_a_small_space_is_drawn_from_until_all_of_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = WIDTHS.replace("[4, 8, 16]", "{from: 4, to: 6}\n  segmenter.levels: [2, 3]")
     search = read_search(written(tmp_path / "search.yaml", text), "random")
@@ -497,75 +386,10 @@ def test_a_small_space_is_drawn_from_until_all_of_it_is_found(tmp_path: Path, mo
     assert len(draws) < 100
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ('"estimate": 0.', '"estimate": NaN, "was": 0.'),
-        ('"estimate": 0.', '"estimate": "<b>", "was": 0.'),
-        ('"planned_images_seen": 20', '"planned_images_seen": 0'),
-        ('"parameters": 4000', '"parameters": "many"'),
-    ],
-)
-def test_a_summary_with_an_impossible_figure_is_damaged(tmp_path: Path, widths: Search, old: str, new: str) -> None:
-    place = places_of(widths, grid(widths))[0]
-    config = applied(widths, place.point, SegmentationConfig(carbon=FRANCE))
-    trial = Trial(place, config, Quick(), 0, Terms(carbon=FRANCE), tmp_path)
-    trial.folder.path.mkdir(parents=True)
-    trial.folder.write_config(dump_settings(config))
-    trial.folder.write_summary(summary(config, "finished", 0.7, {"phases": []}))
-    for look in ('{"validation_dice": 0.5, "spent_j": 1.0}', '{"validation_dice": "x", "spent_j": 2.0}'):
-        with trial.folder.log.open("a") as log:
-            log.write(look.replace("{", '{"phase": "segmenter", "images_seen": 1, ', 1) + "\n")
-    trial.folder.log.write_text(
-        trial.folder.log.read_text().replace('1, "validation_dice": "x"', '2, "validation_dice": "x"')
-    )
-    assert [point.quality for point in trial.find().curve] == [0.5]
-    text = trial.folder.summary.read_text()
-    assert old in text
-    trial.folder.summary.write_text(text.replace(old, new))
-    with pytest.raises(RunError, match=r"summary\.json is damaged"):
-        Quick().find(config, trial.folder, 0)
-    assert trial.find() == NOTHING
-
-
-@dataclass(frozen=True)
-class Failing(Quick):
-    """Candidates that say something and end badly."""
-
-    said: str = ""
-
-    def command(self, settings: Path, out: Path) -> list[str]:
-        del settings, out
-        return [sys.executable, "-c", f"print({self.said!r}, end=''); raise SystemExit(3)"]
-
-
-def test_a_failure_is_told_in_the_words_of_the_process_that_failed(tmp_path: Path, widths: Search) -> None:
-    for said, told in (("no disk", "no disk (code 3)"), ("", "it said nothing (code 3)")):
-        _, failed = run_search(
-            widths, None, tmp_path / "search", Terms(carbon=FRANCE), task=Failing(said=said), quiet=True
-        )
-        assert set(failed.values()) == {told}
-
-
-def test_a_failure_names_no_folder_above_the_data(tmp_path: Path, widths: Search) -> None:
-    data = tmp_path / "Miller, J." / "scans"
-    data.mkdir(parents=True)
-    _, failed = run_search(
-        widths, data, tmp_path / "search", Terms(carbon=FRANCE), task=Failing(said=f"{data} is not there"), quiet=True
-    )
-    assert set(failed.values()) == {"scans is not there (code 3)"}
-    pages = [path.read_text() for path in (tmp_path / "search").glob("*.*") if path.suffix in {".html", ".md", ".csv"}]
-    assert not any("Miller" in page for page in pages)
-
-
 def test_images_that_are_not_there_are_missed_before_anything_is_timed(tmp_path: Path, widths: Search) -> None:
     with pytest.raises(ConfigError, match="there is no such folder"):
         run_search(widths, tmp_path / "nowhere", tmp_path / "search", Terms(carbon=FRANCE), task=Quick(), quiet=True)
     assert not (tmp_path / "search").exists()
-
-
-def test_how_a_process_ended_is_said() -> None:
-    assert (ended(2), ended(-9)) == ("code 2", "killed by signal 9")
 
 
 def test_a_budget_that_nothing_could_be_tested_within_says_what_would_do(tmp_path: Path, widths: Search) -> None:
@@ -577,6 +401,5 @@ def test_a_budget_that_nothing_could_be_tested_within_says_what_would_do(tmp_pat
     trial.lose_to_budget()
     lost = trial.candidate(expected, None, None)
     assert lost.cut_untested
-    results = report(widths, [lost], Limits(candidate_j=36.0), terms.place, None, spent_on(home), home)
     with pytest.raises(BudgetError, match=r"before any candidate could be tested\n  fix: raise it: .* width-4"):
-        refuse_what_nothing_kept(results, terms)
+        refuse_what_nothing_kept([lost], terms)

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -354,3 +356,20 @@ def test_a_segmenter_that_no_memory_holds_is_refused_in_words(tmp_path: Path) ->
         forecast_segmentation(config)
     with pytest.raises(LichenError, match="does not fit into the memory"):
         segment(config, RunFolder(tmp_path / "run"), command="lichen segment", quiet=True)
+
+
+def test_what_an_optimiser_loads_is_loaded_before_the_energy_of_a_training_is_counted() -> None:
+    code = """
+import sys, torch
+from lichen.chain.watched import load_optimizers
+assert "torch._dynamo" not in sys.modules, "nothing to test: it is there already"
+load_optimizers()
+before = len(sys.modules)
+weight = torch.nn.Parameter(torch.zeros(3))
+optimizer = torch.optim.Adam([weight], fused=True)
+weight.sum().backward()
+optimizer.step()
+assert len(sys.modules) - before < 10, "it loads as much again"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -55,7 +55,7 @@ def watched(
     names = mirrors if watch.team.leads else ()
     state = folder.training_state(recipe.phase)
     done = min(images_seen(state), recipe.images)
-    _load_optimizers()
+    load_optimizers()
     bar = watch.phase(recipe.phase, recipe.images, done=done, may_stop=False, also=also, own_pace_from=own_pace_from)
     with deferred() as stop, mirroring(names, folder) as mirror, bar as step:
 
@@ -71,7 +71,7 @@ def watched(
             raise
 
 
-def _load_optimizers() -> None:
+def load_optimizers() -> None:
     """PyTorch compiles nothing here, but its first optimiser loads what could: no part of the training, and counted as
     one where a training is resumed and nothing was probed before.
     """

@@ -33,13 +33,13 @@ def answer(results: Results) -> tuple[str, str, str]:
         )
     take = f"{quality_words(choice.take, results)} for {cost_words(choice.take.cost_j, results)}. "
     sure = "good" if choice.is_judged else "unsure"
-    return f"Take {choice.take.label}", capitalised(take) + _why(choice, results), sure
+    return f"Take {choice.take.label}", capitalised(take) + _why(choice, results) + _failed(results), sure
 
 
 def _why(choice: Choice, results: Results) -> str:
     """Why this one, in a sentence or two."""
     if not any(not each.why_not for each in results.configurations if each is not choice.take):
-        return f"It is the only one that can be chosen.{_others(results)}"
+        return "It is the only one that can be chosen."
     if not choice.is_judged:
         return (
             "It has the best figure. No interval says how much of the differences is chance: train each configuration "
@@ -53,7 +53,7 @@ def _why(choice: Choice, results: Results) -> str:
             words = "every cheaper one of those trained is shown to be worse"
         else:
             words = "no cheaper one of those trained is shown to be as good"
-        return f"It has the best figure, and {words}.{_others(results)}"
+        return f"It has the best figure, and {words}."
     ratio = times(choice.best.point[0] / choice.take.point[0]) if choice.take.point[0] > 0 else "more than"
     others = len(choice.alike) - 2
     more = f" Nor to {plural(others, 'other')}." if others else ""
@@ -64,7 +64,7 @@ def _why(choice: Choice, results: Results) -> str:
     )
 
 
-def _others(results: Results) -> str:
+def _failed(results: Results) -> str:
     """Those of which nothing is known because they failed; empty where none did."""
     failed = sum(each.state == "failed" for each in results.candidates)
     return f" {plural(failed, 'candidate')} failed, of which nothing is known." if failed else ""
